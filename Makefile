@@ -32,7 +32,7 @@ test: setup ## run all tests, print branch coverage, fail below its thresholds
 
 coverage: ## print the coverage of the last `make test` and hold it to its thresholds
 	@$(BIN)/coverage report
-	@$(BIN)/python scripts/check-coverage
+	@$(BIN)/python scripts/check_coverage.py
 
 lint: setup ## ruff, mypy, the import contracts, the Dockerfile, and what no committed file may hold
 	@echo 'lint: ruff, mypy --strict, import contracts, Dockerfile, committed text'
@@ -41,7 +41,7 @@ lint: setup ## ruff, mypy, the import contracts, the Dockerfile, and what no com
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; else echo 'lint: no hadolint here, Dockerfile not linted'; fi
-	@$(BIN)/python scripts/check-committed-text
+	@$(BIN)/python scripts/check_committed_text.py
 
 format: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff format .

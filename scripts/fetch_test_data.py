@@ -1,10 +1,10 @@
-#!.venv/bin/python
 """Brings the two real models that tests and benchmarks upgrade between: two releases of magika.
 
-Both releases install the same package name, so they cannot be installed side by side; what is wanted of
-them is data only. Each wheel is downloaded against its locked hash (requirements/magika-*.lock) and its
-model and labels are unpacked to `.venv/share/tiltyard/magika-VERSION/{model.onnx,config.min.json}`.
-`scripts/create-venv dev` runs this; running it again does nothing when the files are there.
+Both releases install the same package name, so they cannot be installed side by side; what is
+wanted of them is data only. Each wheel is downloaded against its locked hash
+(requirements/magika-*.lock) and its model and labels are unpacked to
+`.venv/share/tiltyard/magika-VERSION/{model.onnx,config.min.json}`. `scripts/create-venv dev` runs
+this; running it again does nothing when the files are there.
 """
 
 import shutil
@@ -47,7 +47,7 @@ def main() -> None:
         target = SHARE / lock.stem
         if target.is_dir():
             continue
-        print(f"set-up: unpacking the model of {lock.stem} for the tests into {target.relative_to(ROOT)}")
+        print(f"set-up: unpacking the model of {lock.stem} into {target.relative_to(ROOT)}")
         with tempfile.TemporaryDirectory() as folder:
             unpack(download(lock, Path(folder)), target)
 
