@@ -1,0 +1,19 @@
+"""The rows of the table, one module each: `measure(bench)` starts what it needs and measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from loadtests.bench.drive import Effort, Generator
+from loadtests.bench.processes import Stage
+from loadtests.bench.tools import Tools
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a row works with: its stage (ended with the row), the tools, the load, how long."""
+
+    stage: Stage
+    tools: Tools
+    generator: Generator
+    effort: Effort
