@@ -23,9 +23,15 @@ from loadtests.bench import cpu, table, tools
 from loadtests.bench.drive import Effort, Generator
 from loadtests.bench.findings import Finding
 from loadtests.bench.processes import ENDS_CORE, BenchError, Stage
-from loadtests.bench.rows import Bench, forward
+from loadtests.bench.rows import Bench, forward, isolation, latency, memory, mirror
 
-ROWS: tuple[tuple[str, Callable[[Bench], list[Finding]]], ...] = (("forward", forward.measure),)
+ROWS: tuple[tuple[str, Callable[[Bench], list[Finding]]], ...] = (
+    ("forward", forward.measure),
+    ("mirror", mirror.measure),
+    ("latency", latency.measure),
+    ("memory", memory.measure),
+    ("isolation", isolation.measure),
+)
 FULL = Effort(rounds=5, turn_s=2.0)
 QUICK = Effort(rounds=3, turn_s=0.6)
 NOISY_SHARE = 0.1

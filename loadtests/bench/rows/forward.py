@@ -6,7 +6,7 @@ from loadtests.bench import subjects
 from loadtests.bench.drive import WARM_UP_S, Turn, interleave
 from loadtests.bench.findings import Finding, Series, ratio
 from loadtests.bench.load import Order
-from loadtests.bench.rows import Bench
+from loadtests.bench.rows import Bench, faults
 
 ROW = "plain forward"
 CONNECTIONS = 32
@@ -32,8 +32,10 @@ def measure(bench: Bench) -> list[Finding]:
 
     turns = interleave(list(all_subjects), bench.effort.rounds, turn)
     workers = ours.pids("tiltyard: worker")
-    worker = Series.of("worker", [turn.us_per_request(workers) for turn in turns["tiltyard"]])
-    tree = Series.of("all processes", [turn.us_per_request() for turn in turns["tiltyard"]])
+    worker = Series.of(
+        "tiltyard worker", [turn.us_per_request(workers) for turn in turns["tiltyard"]]
+    )
+    tree = Series.of("tiltyard, all", [turn.us_per_request() for turn in turns["tiltyard"]])
     costs = {
         name: Series.of(all_subjects[name].name, [t.us_per_request() for t in turns[name]])
         for name in all_subjects
@@ -49,9 +51,3 @@ def measure(bench: Bench) -> list[Finding]:
         "tiltyard", [turn.outcome.answered / turn.outcome.seconds for turn in turns["tiltyard"]]
     )
     return [*findings, Finding(ROW, "requests/s", rates), faults(ROW, turns["tiltyard"])]
-
-
-def faults(row: str, turns: list[Turn]) -> Finding:
-    """Answers that were lost or were not the expected bytes: none may be."""
-    counts = [float(turn.outcome.failed + turn.outcome.unequal) for turn in turns]
-    return Finding(row, "answers lost or unequal", Series.of("tiltyard", counts), limit=0)
