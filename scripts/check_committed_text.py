@@ -40,12 +40,11 @@ def committed_files() -> list[Path]:
     ]
 
 
-def findings(path: Path) -> list[str]:
-    content = path.read_bytes()
+def findings(name: Path, content: bytes) -> list[str]:
     if b"\0" in content:
         return []
     return [
-        f"{path.relative_to(ROOT)}:{number}: {what}: {found.group()}"
+        f"{name}:{number}: {what}: {found.group()}"
         for number, line in enumerate(content.decode(errors="replace").splitlines(), 1)
         for what, pattern in PATTERNS.items()
         if (found := pattern.search(line))
@@ -53,7 +52,8 @@ def findings(path: Path) -> list[str]:
 
 
 def main() -> int:
-    found = [line for path in committed_files() if path.is_file() for line in findings(path)]
+    files = [path for path in committed_files() if path.is_file()]
+    found = [line for path in files for line in findings(path.relative_to(ROOT), path.read_bytes())]
     print(*found, sep="\n", end="\n" if found else "", file=sys.stderr)
     return int(bool(found))
 
