@@ -5,7 +5,8 @@ Rules over several keys stand here too, so that no invalid model can exist howev
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Collection
+from itertools import islice
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
@@ -14,8 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 from gateway.core.config.addresses import Url
 from gateway.core.config.guards import ModelGuards
 from gateway.core.config.names import (
-    FileContext,
-    FilePath,
+    ExistingFile,
     IgnorePath,
     SliceName,
     SliceSource,
@@ -28,6 +28,7 @@ from gateway.core.config.values import Duration, Size, Wait, refuse
 Payload = Literal["body", "digest", "none"]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Tolerated = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+VERSIONS_LISTED = 15
 _NO_GEO = not_yet("geo[.:]", "slice by tenant, version, input:NAME or header:NAME")
 
 
@@ -40,7 +41,7 @@ def _one_champion(value: object) -> object:
 class Tls(Section):
     """How an `https` backend proves who it is."""
 
-    ca: FilePath | None = Field(
+    ca: ExistingFile | None = Field(
         None, description="PEM file of the authorities to trust instead of the system's."
     )
     verify: bool = Field(
@@ -52,13 +53,6 @@ class Tls(Section):
         max_length=253,
         description="Name to ask for and to check, where it is not the host of the URL.",
     )
-
-    @model_validator(mode="after")
-    def _ca_is_readable(self, info: ValidationInfo) -> Self:
-        context = file_context(info)
-        if context and self.ca:
-            _read(self.ca, "ca", context)
-        return self
 
 
 class Batch(Section):
@@ -76,7 +70,7 @@ class Version(Section):
 
     found: ClassVar[frozenset[str]] = frozenset({"digest"})
 
-    onnx: FilePath | None = Field(
+    onnx: ExistingFile | None = Field(
         None, description="ONNX file that the built-in model server answers from."
     )
     urls: tuple[Url, ...] = Field(
@@ -104,7 +98,8 @@ class Version(Section):
     )
 
     @model_validator(mode="after")
-    def _one_kind_of_backend(self) -> Self:
+    def _one_kind_of_backend(self, info: ValidationInfo) -> Self:
+        context = file_context(info)
         problems: list[Problem] = []
         if self.onnx is None and not self.urls:
             problems.append(((), "a version needs `onnx: FILE` or `urls: [URL]`"))
@@ -116,19 +111,12 @@ class Version(Section):
             problems.append((("threads",), "`threads` is only for versions with `onnx`"))
         if self.urls and self.batch != Batch():
             problems.append((("batch",), "`batch` is only for versions with `onnx`"))
+        if context and "digest" in self.model_fields_set:
+            problems.append((("digest",), "unknown key 'digest'"))
         refuse_all(problems)
-        return self
-
-    @model_validator(mode="after")
-    def _digest_is_found(self, info: ValidationInfo) -> Self:
-        context = file_context(info)
-        if context is None:
+        if context is None or self.onnx is None:
             return self
-        if "digest" in self.model_fields_set:
-            refuse_all([(("digest",), "unknown key 'digest'")])
-        if self.onnx is None:
-            return self
-        return self.model_copy(update={"digest": _read(self.onnx, "onnx", context)})
+        return self.model_copy(update={"digest": context.digest(self.onnx)})
 
 
 class Breaker(Section):
@@ -247,23 +235,22 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        problems: list[Problem] = []
-        known = ", ".join(self.versions)
-        if self.champion not in self.versions:
-            problems.append((("champion",), f"no version '{self.champion}'; there are: {known}"))
-        for name in self.challengers:
-            place = ("challengers", name)
-            if name not in self.versions:
-                problems.append((place, f"no version '{name}'; there are: {known}"))
-            elif name == self.champion:
-                problems.append((place, f"version '{name}' is the champion already"))
-        refuse_all(problems)
+        refuse_all(name_problems(self.versions, self.champion, self.challengers))
         return self
 
 
-def _read(path: Path, key: str, context: FileContext) -> str:
-    try:
-        return context.digest(path)
-    except OSError as error:
-        refuse_all([((key,), f"cannot read {path}: {error.strerror or error}")])
-        raise  # not reached: refuse_all raises when it is given a problem
+def name_problems(
+    versions: Collection[str], champion: str | None, challengers: Collection[str]
+) -> list[Problem]:
+    """What is wrong with the names a model gives its champion and its challengers."""
+    problems: list[Problem] = []
+    known = ", ".join(name[:64] for name in islice(versions, VERSIONS_LISTED)) or "none"
+    if champion is not None and champion not in versions:
+        problems.append((("champion",), f"no version '{champion[:64]}'; there are: {known}"))
+    for name in challengers:
+        place = ("challengers", name)
+        if name not in versions:
+            problems.append((place, f"no version '{name[:64]}'; there are: {known}"))
+        elif name == champion:
+            problems.append((place, f"version '{name[:64]}' is the champion already"))
+    return problems

@@ -62,6 +62,19 @@ def _path(value: object, info: ValidationInfo) -> Path:
     return absolute(value, info)
 
 
+def _exists(path: Path, info: ValidationInfo) -> Path:
+    context = file_context(info)
+    if context is None:
+        return path
+    try:
+        context.digest(path)
+    except FileNotFoundError:
+        raise refuse(f"no such file: {path}") from None
+    except OSError as error:
+        raise refuse(f"cannot read {path}: {error.strerror or error}") from None
+    return path
+
+
 def _matching(pattern: str, expected: str) -> AfterValidator:
     compiled = re.compile(pattern)
 
@@ -88,6 +101,7 @@ FilePath = Annotated[
     PlainSerializer(str, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "minLength": 1}),
 ]
+ExistingFile = Annotated[FilePath, AfterValidator(_exists)]
 ModelName = Annotated[
     str,
     _matching(MODEL_NAME_PATTERN, "a model name (letters, digits, '.', '_', '-'; at most 128)"),

@@ -19,11 +19,15 @@ Problem = tuple[Place, str]
 
 
 class Section(BaseModel):
-    """A mapping of the file. Unknown keys are errors; `later` names those of later versions."""
+    """A mapping of the file. Keys that are not fields are errors.
+
+    `later` names keys of later versions; `found` names fields that no file may set.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     later: ClassVar[frozenset[str]] = frozenset()
+    found: ClassVar[frozenset[str]] = frozenset()
 
 
 def refuse_all(problems: list[Problem]) -> None:
