@@ -1,0 +1,163 @@
+"""The life of one request, in order. Everything a request can meet is a line of `serve`.
+
+It runs as a flow (core.flow): it pauses where it waits for the client's body, a backend's connection or a backend's
+answer, and nowhere else. Whatever happens, `edge.record` is its last line: log, counters, offer to the shadow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.core.ids import valid_client_id
+from gateway.core.problems import CONTENT_TYPE, Problem, Refusal
+from gateway.edge.client_address import client_address, trusted_peer
+from gateway.edge.exchange import Exchange
+from gateway.edge.forward import forward, give_back, relay
+from gateway.edge.guards.sizes import declared_size
+from gateway.edge.meters import outcome_of
+from gateway.edge.routing.route import Local, Route
+from gateway.http1.errors import (
+    BodyBroken,
+    ClientGone,
+    DeadlineExceeded,
+    UpstreamFault,
+    UpstreamSaturated,
+    UpstreamUnreachable,
+)
+
+if TYPE_CHECKING:
+    from gateway.edge.application import Edge
+
+GUARDS = (declared_size,)
+"""What may refuse a request, in order. A guard takes the exchange and its route and returns a refusal or None."""
+
+_JSON = b"content-type: application/json\r\n"
+_NOTED = frozenset({b"x-request-id", b"x-shadow", b"x-request-timeout-ms"})
+
+
+async def serve(edge: Edge, exchange: Exchange) -> None:
+    """Serve one request from its head to its log line, on one snapshot."""
+    table = exchange.table = edge.table
+    try:
+        refusal = identify(edge, exchange)
+        route = table.find(exchange.path)
+        if isinstance(route, Local):
+            answer_locally(exchange, route)
+            return
+        if refusal is None:
+            refusal = route if isinstance(route, Refusal) else admit(edge, exchange, route)
+        if refusal is not None or isinstance(route, Refusal):
+            refuse(edge, exchange, refusal)
+            return
+        buffer_bytes = edge.limits.buffer_bytes
+        answer = exchange.answer = await forward(exchange, route, buffer_bytes)
+        exchange.status = answer.status
+        await relay(exchange, route, answer, buffer_bytes)
+        exchange.outcome = outcome_of(answer.status)
+    except ClientGone:
+        exchange.outcome = "client_gone"
+    except BodyBroken as broken:
+        refuse(edge, exchange, broken.refusal)
+    except DeadlineExceeded:
+        refuse(edge, exchange, _overdue(exchange))
+    except UpstreamFault as fault:
+        refuse(edge, exchange, _failed(fault))
+    finally:
+        give_back(exchange)
+        edge.record(exchange)
+
+
+def identify(edge: Edge, exchange: Exchange) -> Refusal | None:
+    """Give the request its id, and learn who asks for what."""
+    exchange.request_id = edge.ids.new()
+    path, mark, query = exchange.target.partition(b"?")
+    exchange.path = path
+    exchange.query = query
+    snapshot = edge.table.snapshot
+    trusted = snapshot.trusted_proxies
+    exchange.client = client_address(exchange.peer, exchange.fields, trusted)
+    tenant_field = edge.tenant_field
+    for name, value in exchange.fields:
+        if name in _NOTED:
+            if name == b"x-shadow":
+                return Refusal(Problem.SHADOW_NOT_ALLOWED, "the x-shadow field is not taken from clients")
+            if name == b"x-request-id" and valid_client_id(value.decode("latin-1")):
+                exchange.client_id = value
+        elif name == tenant_field and trusted_peer(exchange.peer, trusted):
+            exchange.tenant = value.decode("latin-1")
+    return None
+
+
+def admit(edge: Edge, exchange: Exchange, route: Route) -> Refusal | None:
+    """Whether the request may go on to its model; from here on its time is bounded."""
+    exchange.route = route
+    if exchange.method not in route.methods:
+        allowed = ", ".join(sorted(route.methods)).encode()
+        fields = ((b"allow", allowed),)
+        return Refusal(Problem.METHOD_NOT_ALLOWED, f"{exchange.method} does not fit this path", fields)
+    for guard in GUARDS:
+        refusal = guard(exchange, route)
+        if refusal is not None:
+            return refusal
+    exchange.expect_by(exchange.started + _time_allowed(exchange, route))
+    if route.shadowed and exchange.method == "POST":
+        exchange.copy_cap = edge.copy_cap
+        exchange.body_copy = []
+        exchange.answer_copy = []
+    return None
+
+
+def answer_locally(exchange: Exchange, route: Local) -> None:
+    """Answer a path of the gateway's own."""
+    lines = [_JSON, b"x-request-id: %b\r\n" % exchange.request_id.encode()]
+    if exchange.method in route.methods:
+        exchange.status, body = route.answer()
+    else:
+        exchange.status, body = 405, Refusal(Problem.METHOD_NOT_ALLOWED, "only GET fits").body(exchange.request_id)
+        lines = [b"content-type: %b\r\nallow: GET, HEAD\r\n" % CONTENT_TYPE, lines[1]]
+    exchange.reply(exchange.status, lines, body)
+
+
+def refuse(edge: Edge, exchange: Exchange, refusal: Refusal | None) -> None:
+    """Answer with a problem; where the answer has already begun, cut it, because it cannot be taken back."""
+    assert refusal is not None
+    exchange.code = refusal.problem.code
+    exchange.outcome = exchange.outcome or _OUTCOMES.get(refusal.problem, "refused")
+    if exchange.answered:
+        exchange.abort()
+        return
+    exchange.status = refusal.problem.status
+    lines, body = edge.problem(exchange.request_id, refusal)
+    if exchange.client_id:
+        lines.append(b"x-client-request-id: %b\r\n" % exchange.client_id)
+    exchange.reply(exchange.status, lines, body)
+
+
+_OUTCOMES = {
+    Problem.UPSTREAM_TIMEOUT: "upstream_timeout",
+    Problem.UPSTREAM_INVALID: "upstream_failed",
+    Problem.UPSTREAM_UNREACHABLE: "upstream_failed",
+    Problem.OVERLOADED: "upstream_failed",
+}
+
+
+def _time_allowed(exchange: Exchange, route: Route) -> float:
+    """The version's timeout, or less where the client asks for less (`x-request-timeout-ms`)."""
+    wished = exchange.field(b"x-request-timeout-ms")
+    if wished is not None and wished.isdigit() and len(wished) < 9:
+        return min(route.version.timeout_s, int(wished) / 1000)
+    return route.version.timeout_s
+
+
+def _overdue(exchange: Exchange) -> Refusal:
+    if exchange.complete:
+        return Refusal(Problem.UPSTREAM_TIMEOUT, "the backend did not answer in the time the request has")
+    return Refusal(Problem.REQUEST_TIMEOUT, "the body did not arrive in the time the request has")
+
+
+def _failed(fault: UpstreamFault) -> Refusal:
+    if isinstance(fault, UpstreamSaturated):
+        return Refusal(Problem.OVERLOADED, str(fault), ((b"retry-after", b"1"),))
+    if isinstance(fault, UpstreamUnreachable):
+        return Refusal(Problem.UPSTREAM_UNREACHABLE, "no connection to the backend could be made")
+    return Refusal(Problem.UPSTREAM_INVALID, str(fault))

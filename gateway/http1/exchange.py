@@ -1,0 +1,222 @@
+"""One message of a client and the answer to it, as the code that serves it sees them.
+
+The reading half fills as bytes arrive; `gather`, `more` and `read_body` wait for them. The writing half frames the
+answer (RFC 9112 section 6): by length where it is known, in chunks for HTTP/1.1, by closing for HTTP/1.0. A HEAD
+request, 204 and 304 get no body, whatever is written.
+"""
+
+from __future__ import annotations
+
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from gateway.core.flow import Flow, pause
+from gateway.core.problems import Problem, Refusal
+from gateway.http1.deadlines import NEVER
+from gateway.http1.errors import BodyBroken, ClientGone, DeadlineExceeded
+from gateway.http1.head import Fields, Framing
+
+if TYPE_CHECKING:
+    from gateway.http1.server import ServerConnection
+
+_STATUS_LINES = {
+    status: b"HTTP/1.1 %d %b\r\n"
+    % (status, HTTPStatus(status).phrase.encode() if status in set(HTTPStatus) else b"Status")
+    for status in range(100, 600)
+}
+_CLOSE = b"connection: close\r\n"
+_KEEP_ALIVE = b"connection: keep-alive\r\n"
+_CHUNKED = b"transfer-encoding: chunked\r\n"
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NO_FRAMING = Framing(None, False, False, False, frozenset())
+
+
+class Exchange:
+    """A request and its answer. `started` is monotonic seconds; `target` is path and query as sent."""
+
+    __slots__ = (
+        "_body", "_chunked", "_chunks", "_connection", "_continued", "_hollow", "answered", "broken", "buffered",
+        "complete", "deadline", "fields", "finished", "flow", "framing", "keep_alive", "method", "received", "sent",
+        "started", "target", "version",
+    )  # fmt: skip
+
+    def __init__(self, connection: ServerConnection):
+        self._connection = connection
+        self._body = b""
+        self._chunks: list[bytes] | None = None
+        self._chunked = False
+        self._continued = False
+        self._hollow = False
+        self.answered = False
+        self.broken: Refusal | None = None
+        self.buffered = 0
+        self.complete = False
+        self.deadline = NEVER
+        self.fields: Fields = []
+        self.finished = False
+        self.flow: Flow | None = None
+        self.framing = _NO_FRAMING
+        self.keep_alive = False
+        self.method = ""
+        self.received = 0
+        self.sent = 0
+        self.started = time.monotonic()
+        self.target = b""
+        self.version = "1.1"
+
+    @property
+    def peer(self) -> str:
+        """The address of the connection's other end."""
+        return self._connection.peer
+
+    def field(self, name: bytes) -> bytes | None:
+        """The first value of a field, by its lower-case name."""
+        for known, value in self.fields:
+            if known == name:
+                return value
+        return None
+
+    def expect_by(self, deadline: float) -> None:
+        """Give the exchange until `deadline` (monotonic seconds); then DeadlineExceeded is raised in its flow."""
+        self.deadline = deadline
+        connection = self._connection
+        if connection.deadline > deadline or self.complete:
+            connection.deadline = deadline
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def gather(self, limit: int, buffer: int) -> bool:
+        """Wait until the whole body is here (True), or more of it than `buffer` bytes.
+
+        Raises BodyBroken when the body is larger than `limit` bytes or breaks its framing.
+        """
+        self.check_size(limit)
+        while not self.complete:
+            if self.buffered > buffer or (self.framing.length or 0) > buffer:
+                return False
+            await self.more()
+            self.check_size(limit)
+        return True
+
+    def take(self) -> bytes:
+        """What has arrived of the body and was not taken yet."""
+        data = self._body if self._chunks is None else b"".join(self._chunks)
+        self._body, self._chunks = b"", None
+        if self.buffered:
+            self.buffered = 0
+            self._connection.regulate()
+        return data
+
+    async def read_body(self, limit: int) -> bytes:
+        """The whole body. Raises BodyBroken like `gather`."""
+        await self.gather(limit, limit)
+        return self.take()
+
+    def check_size(self, limit: int) -> None:
+        """Raise BodyBroken if the body is, or by its length will be, larger than `limit` bytes."""
+        if self.received > limit or (self.framing.length or 0) > limit:
+            raise BodyBroken(Refusal(Problem.BODY_TOO_LARGE, f"the body is larger than {limit} bytes"))
+
+    async def more(self) -> None:
+        """Wait for news, asking the client for the body first if it waits to be asked. Raises BodyBroken."""
+        if self.broken is not None:
+            raise BodyBroken(self.broken)
+        if self.framing.expects_continue and not self._continued and not self.received:
+            self._continued = True
+            self._connection.transport.write(_CONTINUE)
+        await pause()
+        if self.broken is not None:
+            raise BodyBroken(self.broken)
+
+    # -- answering -------------------------------------------------------------------------------------------------
+
+    def reply(self, status: int, lines: list[bytes], body: bytes) -> None:
+        """The whole answer at once. `lines` are field lines in wire form, without any that frame the message."""
+        self.begin(status, lines, len(body), body)
+        self.finished = True
+
+    def begin(self, status: int, lines: list[bytes], length: int | None, first: bytes = b"") -> None:
+        """Head of an answer whose body is `length` bytes, or of unknown length; `first` is the body's beginning."""
+        parts = [_STATUS_LINES[status], *lines]
+        bodiless = status == 204 or status == 304
+        if length is not None and status != 204:
+            parts.append(b"content-length: %d\r\n" % length)
+        elif length is None and not bodiless:
+            if self.version == "1.1":
+                parts.append(_CHUNKED)
+                self._chunked = True
+            else:
+                self.keep_alive = False
+        if not self.complete:
+            # What is left of the request would have to be read before the next one.
+            self.keep_alive = False
+        if not self.keep_alive:
+            parts.append(_CLOSE)
+        elif self.version == "1.0":
+            parts.append(_KEEP_ALIVE)
+        parts.append(b"\r\n")
+        if bodiless or self.method == "HEAD":
+            self._hollow = True
+        elif first:
+            self.sent = len(first)
+            parts.append(_chunk(first) if self._chunked else first)
+        self.answered = True
+        self._connection.transport.write(b"".join(parts))
+
+    def write(self, data: bytes) -> None:
+        """More of the body."""
+        if data and not self._hollow:
+            self.sent += len(data)
+            self._connection.transport.write(_chunk(data) if self._chunked else data)
+
+    def end(self) -> None:
+        """The body is whole."""
+        if self._chunked and not self._hollow:
+            self._connection.transport.write(b"0\r\n\r\n")
+        self.finished = True
+
+    def interim(self, status: int, lines: list[bytes]) -> None:
+        """An interim answer (1xx) before the real one; not for HTTP/1.0 (RFC 9110 section 15.2)."""
+        if self.version == "1.1" and not self.answered:
+            self._connection.transport.write(b"".join((_STATUS_LINES[status], *lines, b"\r\n")))
+
+    async def drained(self) -> None:
+        """Wait until the client has taken enough of what was written."""
+        while self._connection.congested:
+            await pause()
+
+    def abort(self) -> None:
+        """Cut the connection: the client must see that the answer is not whole."""
+        self.keep_alive = False
+        self._connection.abort()
+
+    # -- what the connection tells ------------------------------------------------------------------------------------
+
+    def received_body(self, chunk: bytes) -> None:
+        """Some of the body arrived."""
+        size = len(chunk)
+        self.received += size
+        self.buffered += size
+        if self._chunks is not None:
+            self._chunks.append(chunk)
+        elif self._body:
+            self._chunks = [self._body, chunk]
+        else:
+            self._body = chunk
+
+    def lost(self) -> None:
+        """The client is gone."""
+        self.keep_alive = False
+        if self.flow is not None:
+            self.flow.throw(ClientGone("the client closed its connection"))
+
+    def expired(self) -> None:
+        """The exchange's own deadline has passed."""
+        self.deadline = NEVER
+        if self.flow is not None:
+            self.flow.throw(DeadlineExceeded("the request's time is over"))
+
+
+def _chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)

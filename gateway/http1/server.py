@@ -1,0 +1,490 @@
+"""The client's side: one connection, read as a sequence of messages, answered strictly in order.
+
+Each connection reads in explicit phases, and holds a queue of exchanges of which only the first is being served:
+
+    IDLE --first byte--> HEAD --empty line--> BODY --last byte--> IDLE      (DEAF: nothing more is read)
+
+- A message that breaks HTTP in its head is never served: earlier ones are answered, then it gets its refusal, then
+  the connection closes. One that breaks in its body is told to its flow, which answers if it can.
+- How bytes are cut into segments changes nothing: serving starts when a head is complete and all that arrived with
+  it has been read.
+- Trailers are dropped (RFC 9110 section 6.5.1). `Upgrade` is ignored and the body kept: llhttp ends such a message at
+  its head, so its body is read by a second parser.
+- An answer is written once; whatever fails after its first byte cuts the connection without a clean end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Coroutine
+from enum import Enum
+from typing import Any, Protocol, cast
+
+import httptools
+
+from gateway.core.flow import Flow
+from gateway.core.problems import Problem, Refusal
+from gateway.http1.deadlines import NEVER, Deadlines
+from gateway.http1.exchange import Exchange
+from gateway.http1.head import Fields, bad_request, inspect, origin_form
+from gateway.http1.limits import Limits
+
+_RECHECK_S = 1.0
+_LINGER_BYTES = 1024 * 1024
+
+
+class Phase(Enum):
+    """What the next byte from the client belongs to."""
+
+    IDLE = "between messages"
+    HEAD = "a head"
+    BODY = "a body"
+    DEAF = "nothing: no more is read"
+
+
+class Application(Protocol):
+    """What a server does with messages. `connections` is the set that a shutdown walks through."""
+
+    limits: Limits
+    deadlines: Deadlines
+    connections: set[Any]
+    draining: bool
+
+    def open(self, connection: ServerConnection) -> Exchange:
+        """A new exchange, of the application's own kind."""
+
+    def serve(self, exchange: Any) -> Coroutine[Any, Any, None]:
+        """The life of one request; must answer on the exchange before it returns."""
+
+    def refuse(self, refusal: Refusal) -> tuple[int, list[bytes], bytes]:
+        """Status, field lines and body for a message refused on the wire; counts and logs it."""
+
+    def crashed(self, exchange: Any, error: Exception) -> None:
+        """`serve` raised; the client gets a 500 or a cut connection. Must log it."""
+
+
+class _HeadRefused(Exception):
+    """Leaves the parser from within a callback; the refusal is kept on the connection."""
+
+
+class ServerConnection(asyncio.Protocol):
+    """One connection from a client."""
+
+    __slots__ = (
+        "_advancing", "_application", "_body_since", "_fed", "_incoming", "_last_read", "_limits", "_overhead",
+        "_parser", "_phase", "_phase_since", "_queue", "_reading_paused", "_rejection", "_section", "_upgrade",
+        "_write_stalled_since", "_writing_paused", "deadline", "peer", "transport",
+    )  # fmt: skip
+
+    def __init__(self, application: Application):
+        self._application = application
+        self._limits = application.limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._queue: deque[Exchange] = deque()
+        self._incoming: Exchange | None = None
+        self._rejection: Refusal | None = None
+        self._phase = Phase.IDLE
+        self._phase_since = 0.0
+        self._body_since = 0.0
+        self._last_read = 0.0
+        self._fed = 0
+        self._section = 0
+        self._overhead = 0
+        self._upgrade = False
+        self._advancing = False
+        self._reading_paused = False
+        self._writing_paused = False
+        self._write_stalled_since = NEVER
+        self.deadline = NEVER
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.peer: str = ""
+
+    # -- transport events ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected; its first byte is due within the header deadline."""
+        self.transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        self.peer = peer[0] if isinstance(peer, tuple) else ""
+        self._phase_since = time.monotonic()
+        self.deadline = self._phase_since + self._limits.header_s
+        self._application.connections.add(self)
+        self._application.deadlines.watch(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, then serve whatever has become servable."""
+        if self._phase is Phase.DEAF:
+            self._discard(len(data))
+            return
+        self._fed += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._continue_without_upgrade(data[int(upgrade.args[0]) :])
+        except httptools.HttpParserError as error:
+            self._reject(self._rejection or bad_request(_parser_words(error)))
+        if self._phase is not Phase.IDLE:
+            self._message_unfinished()
+        self._advance()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; what it has asked in full is still answered."""
+        if self._phase is Phase.BODY:
+            self._break_body(bad_request("the connection ended within the body"))
+        self._phase = Phase.DEAF if self._queue or self._rejection else self._phase
+        for exchange in self._queue:
+            exchange.keep_alive = False
+        return bool(self._queue)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The connection is gone: the running flow hears of it, the waiting ones never start."""
+        self._phase = Phase.DEAF
+        self.deadline = NEVER
+        self._application.connections.discard(self)
+        self._application.deadlines.unwatch(self)
+        running = self._queue[0] if self._queue else None
+        while len(self._queue) > 1:
+            self._queue.pop()
+        if running is not None:
+            running.lost()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than we write."""
+        self._writing_paused = True
+        self._write_stalled_since = time.monotonic()
+        self.deadline = min(self.deadline, self._write_stalled_since + self._limits.write_stall_s)
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._writing_paused = False
+        self._write_stalled_since = NEVER
+        if self._queue and self._queue[0].flow is not None:
+            self._queue[0].flow.wake()
+
+    def shutdown(self) -> None:
+        """The process drains: close when idle, else after the exchange that runs."""
+        if not self._queue and self._phase is not Phase.HEAD:
+            self.transport.close()
+        for exchange in self._queue:
+            exchange.keep_alive = False
+
+    # -- parser events ---------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """First byte of a message."""
+        self._phase = Phase.HEAD
+        self._section = 0
+        exchange = self._incoming = self._application.open(self)
+        self._phase_since = exchange.started
+
+    def on_url(self, url: bytes) -> None:
+        """The request target, perhaps in parts."""
+        exchange = cast(Exchange, self._incoming)
+        exchange.target = exchange.target + url if exchange.target else url
+        if len(exchange.target) > self._limits.request_line_bytes:
+            self._refuse_head(Refusal(Problem.URI_TOO_LONG, "the request target is too long"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One field line; those after the head are trailers and go no further."""
+        if self._phase is not Phase.HEAD:
+            return
+        size = len(name) + len(value)
+        self._section += size + 4
+        fields = cast(Exchange, self._incoming).fields
+        fields.append((name.lower(), value.rstrip(b" \t")))
+        limits = self._limits
+        if size > limits.field_bytes or self._section > limits.section_bytes or len(fields) > limits.fields:
+            self._refuse_head(Refusal(Problem.HEADER_TOO_LARGE, "the header has too many or too large fields"))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: check it, and queue the exchange."""
+        exchange = cast(Exchange, self._incoming)
+        parser = self._parser
+        version = parser.get_http_version()
+        exchange.method = parser.get_method().decode("ascii")
+        if version != "1.1":
+            exchange.version = version
+            if version != "1.0":
+                self._refuse_head(Refusal(Problem.HTTP_VERSION, f"HTTP/{version} is not served"))
+        if exchange.method == "CONNECT":
+            self._refuse_head(Refusal(Problem.METHOD_NOT_ALLOWED, "CONNECT is not served"))
+        target = origin_form(exchange.method, exchange.target)
+        if isinstance(target, Refusal):
+            self._refuse_head(target)
+        framing = inspect(version, exchange.fields)
+        if isinstance(framing, Refusal):
+            self._refuse_head(framing)
+        exchange.target = cast(bytes, target)
+        exchange.framing = cast(Any, framing)
+        exchange.keep_alive = exchange.framing.keep_alive and not self._application.draining
+        self._upgrade = parser.should_upgrade()
+        self._phase = Phase.BODY
+        self._fed = 0
+        self._overhead = 0
+        self._queue.append(exchange)
+
+    def on_body(self, chunk: bytes) -> None:
+        """Some of the body."""
+        self._overhead -= 17 * len(chunk)
+        cast(Exchange, self._incoming).received_body(chunk)
+
+    def on_message_complete(self) -> None:
+        """The message is whole."""
+        if self._upgrade:
+            return
+        cast(Exchange, self._incoming).complete = True
+        self._incoming = None
+        self._phase = Phase.IDLE
+        self._fed = 0
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _refuse_head(self, refusal: Refusal) -> None:
+        self._rejection = refusal
+        raise _HeadRefused
+
+    def _message_unfinished(self) -> None:
+        """All that arrived has been read and a message is not whole: bound its size and its time."""
+        now = self._last_read = time.monotonic()
+        if self._phase is Phase.HEAD:
+            if self._fed > self._limits.request_line_bytes + self._limits.section_bytes:
+                problem = Problem.HEADER_TOO_LARGE if self._section else Problem.URI_TOO_LONG
+                self._reject(Refusal(problem, "the head is larger than allowed"))
+            self.deadline = min(self.deadline, self._phase_since + self._limits.header_s)
+        elif self._phase is Phase.BODY:
+            exchange = cast(Exchange, self._incoming)
+            if exchange.framing.chunked:
+                self._overhead = max(self._overhead, 0) + self._fed
+                self._fed = 0
+                if self._overhead > self._limits.chunk_overhead_bytes:
+                    self._break_body(bad_request("the chunks carry too much beside the body"))
+            if self._body_since < exchange.started:
+                self._body_since = now
+            self.deadline = min(self.deadline, now + _RECHECK_S)
+            self.regulate()
+
+    def _continue_without_upgrade(self, rest: bytes) -> None:
+        """Read the body of a message that asked for an upgrade which is not granted (RFC 9110 section 7.8)."""
+        exchange = cast(Exchange, self._incoming)
+        self._upgrade = False
+        framing = exchange.framing
+        self._parser = httptools.HttpRequestParser(_BodyOnly(self))
+        if framing.chunked:
+            head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
+        else:
+            head = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % (framing.length or 0)
+        try:
+            self._parser.feed_data(head)
+            self._parser.feed_data(rest)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._continue_without_upgrade(rest[int(upgrade.args[0]) :])
+        except httptools.HttpParserError as error:
+            self._reject(self._rejection or bad_request(_parser_words(error)))
+
+    def _reject(self, refusal: Refusal) -> None:
+        """The message being read cannot be served; no later one will be read."""
+        if self._phase is Phase.BODY:
+            self._break_body(refusal)
+        else:
+            self._rejection = refusal
+        self._incoming = None
+        self._phase = Phase.DEAF
+
+    def _break_body(self, refusal: Refusal) -> None:
+        exchange = cast(Exchange, self._incoming)
+        exchange.broken = refusal
+        exchange.keep_alive = False
+        self._phase = Phase.DEAF
+        if exchange.flow is not None:
+            exchange.flow.wake()
+
+    def regulate(self) -> None:
+        """Read on, or stop reading while too much is waiting to be used."""
+        too_much = len(self._queue) > self._limits.pipelined or (
+            self._incoming is not None and self._incoming.buffered > self._limits.buffer_bytes
+        )
+        if too_much is not self._reading_paused and self._phase is not Phase.DEAF:
+            self._reading_paused = too_much
+            if too_much:
+                self.transport.pause_reading()
+            else:
+                self._last_read = time.monotonic()
+                self.transport.resume_reading()
+
+    # -- serving ---------------------------------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Serve the exchange at the head of the queue, and those behind it as each is done."""
+        if self._advancing:
+            return
+        self._advancing = True
+        while self._queue:
+            exchange = self._queue[0]
+            flow = exchange.flow
+            if flow is None:
+                flow = exchange.flow = Flow(self._application.serve(exchange), self._served)
+            flow.wake()
+            if not flow.done:
+                break
+        else:
+            self._rest()
+        self._advancing = False
+
+    def _served(self, error: Exception | None) -> None:
+        """The flow of the first exchange has ended."""
+        exchange = self._queue.popleft()
+        if error is not None:
+            self._application.crashed(exchange, error)
+            if not exchange.answered:
+                status, lines, body = self._application.refuse(Refusal(Problem.INTERNAL, "the gateway failed"))
+                exchange.keep_alive = False
+                exchange.reply(status, lines, body)
+        if not exchange.finished:
+            self._queue.clear()
+            self.abort()
+        elif not exchange.keep_alive:
+            self._queue.clear()
+            self._rejection = None
+            self._close(unread=not exchange.complete)
+        if not self._advancing:
+            self._advance()
+
+    def _rest(self) -> None:
+        """Nothing is being served: refuse what could not be, or wait for the next message."""
+        if self._rejection is not None and not self.transport.is_closing():
+            refusal, self._rejection = self._rejection, None
+            status, lines, body = self._application.refuse(refusal)
+            last = Exchange(self)
+            last.keep_alive = False
+            last.reply(status, lines, body)
+            self._close(unread=True)
+        elif self._phase is Phase.IDLE:
+            self._phase_since = now = time.monotonic()
+            self.deadline = now + self._limits.keep_alive_s
+            if self._reading_paused:
+                self.regulate()
+        elif self._phase is Phase.HEAD:
+            self.deadline = self._phase_since + self._limits.header_s
+
+    def _close(self, unread: bool) -> None:
+        """Close after the last answer; a client that is still sending gets to read it first (RFC 9112 section 9.6)."""
+        self._phase = Phase.DEAF
+        self._fed = 0
+        if unread and self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+            self._phase_since = time.monotonic()
+            self.deadline = self._phase_since + self._limits.linger_s
+            if self._reading_paused:
+                self._reading_paused = False
+                self.transport.resume_reading()
+        else:
+            self.deadline = time.monotonic() + self._limits.write_stall_s
+            self.transport.close()
+
+    def _discard(self, size: int) -> None:
+        self._fed += size
+        if self._fed > _LINGER_BYTES and not self._queue:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection without a clean end."""
+        self._phase = Phase.DEAF
+        self.transport.abort()
+
+    # -- deadlines -------------------------------------------------------------------------------------------------
+
+    def expire(self, now: float) -> None:
+        """Some deadline may have passed: act on it, and look again at the next."""
+        limits = self._limits
+        self.deadline = now + _RECHECK_S
+        exchange = self._queue[0] if self._queue else None
+        if now - self._write_stalled_since >= limits.write_stall_s:
+            self.transport.abort()
+        elif exchange is not None and exchange.flow is not None and exchange.deadline <= now:
+            exchange.expired()
+        elif self._phase is Phase.HEAD:
+            if now - self._phase_since >= limits.header_s:
+                self._reject(Refusal(Problem.REQUEST_TIMEOUT, "the head arrived too slowly"))
+                self._advance()
+        elif self._phase is Phase.BODY:
+            self._check_body_pace(now)
+        elif exchange is None and self._phase is Phase.IDLE:
+            self.transport.close()
+        elif exchange is None:
+            self.transport.abort()
+        if exchange is not None and exchange.deadline < self.deadline:
+            self.deadline = exchange.deadline
+        elif self._phase is Phase.HEAD:
+            self.deadline = min(self.deadline, self._phase_since + limits.header_s)
+
+    def _check_body_pace(self, now: float) -> None:
+        """A body must keep coming, and not at a crawl; time in which we do not read is not held against it."""
+        if self._reading_paused:
+            self._last_read = now
+            self._body_since = now
+            return
+        exchange = cast(Exchange, self._incoming)
+        took = now - self._body_since
+        slow = took >= self._limits.body_idle_s and exchange.received < took * self._limits.body_bytes_per_s
+        if slow or now - self._last_read >= self._limits.body_idle_s:
+            self._break_body(Refusal(Problem.REQUEST_TIMEOUT, "the body arrived too slowly"))
+
+    # -- what exchanges ask of their connection ----------------------------------------------------------------------
+
+    @property
+    def congested(self) -> bool:
+        """Whether the client reads slower than we write."""
+        return self._writing_paused
+
+    @property
+    def gone(self) -> bool:
+        """Whether writing is pointless."""
+        return self.transport.is_closing()
+
+
+class _BodyOnly:
+    """Feeds the rest of a message to its connection: the synthetic head before it is not told on."""
+
+    __slots__ = ("_connection", "_first")
+
+    def __init__(self, connection: ServerConnection):
+        self._connection = connection
+        self._first = True
+
+    def on_message_begin(self) -> None:
+        """Only a following message is new."""
+        if not self._first:
+            self._connection.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Of a following message."""
+        if not self._first:
+            self._connection.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A trailer, or a field of a following message."""
+        if not self._first:
+            self._connection.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Of a following message."""
+        if not self._first:
+            self._connection.on_headers_complete()
+
+    def on_body(self, chunk: bytes) -> None:
+        """The body that was at stake."""
+        self._connection.on_body(chunk)
+
+    def on_message_complete(self) -> None:
+        """The message that asked for the upgrade is whole; from here on everything is ordinary."""
+        self._first = False
+        self._connection.on_message_complete()
+
+
+def _parser_words(error: Exception) -> str:
+    return str(error) or "the message is not valid HTTP/1.1"
+
+
+__all__ = ["Application", "Fields", "Phase", "ServerConnection"]

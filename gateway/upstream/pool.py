@@ -1,0 +1,178 @@
+"""A pool of connections to one replica.
+
+Taking an idle connection is a synchronous pop, so the usual request awaits nothing here. A new connection is made by
+a task of its own, which outlives the request that asked for it: if that request is gone by then, the connection
+serves the next. Connections in use are bounded, and so is the line of those who wait for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+
+from gateway.core.flow import Flow, pause
+from gateway.core.snapshot import Target
+from gateway.http1.client import ClientConnection
+from gateway.http1.errors import UpstreamFault, UpstreamSaturated, UpstreamUnreachable
+
+IDLE_EXPIRY_S = 4.0
+"""Shorter than the keep-alive of common backends (uvicorn closes after 5 s), so that few reuses meet a close."""
+
+
+class _Wait:
+    """One request waiting for a connection."""
+
+    __slots__ = ("connection", "error", "flow")
+
+    def __init__(self, flow: Flow):
+        self.flow = flow
+        self.connection: ClientConnection | None = None
+        self.error: UpstreamFault | None = None
+
+
+class Pool:
+    """Connections to one target. Not thread-safe; belongs to one event loop."""
+
+    __slots__ = ("_connecting", "_idle", "_limit", "_pending", "_tasks", "_tls", "_used", "_waiting",
+                 "connect_timeout_s", "target")  # fmt: skip
+
+    def __init__(self, target: Target, limit: int, pending: int = 1024, connect_timeout_s: float = 1.0):
+        self.target = target
+        self.connect_timeout_s = connect_timeout_s
+        self._limit = limit
+        self._pending = pending
+        self._tls = target.tls.context() if target.tls else None
+        self._idle: list[ClientConnection] = []
+        self._used: set[ClientConnection] = set()
+        self._waiting: deque[_Wait] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connecting = 0
+
+    @property
+    def used(self) -> int:
+        """Connections that carry a call now."""
+        return len(self._used)
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a call."""
+        return len(self._idle)
+
+    def take(self) -> ClientConnection | None:
+        """An idle connection, the most recently used first; None if there is none."""
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if not connection.transport.is_closing():
+                self._used.add(connection)
+                return connection
+        return None
+
+    async def connect(self, flow: Flow) -> ClientConnection:
+        """A new connection, or the first that becomes free. Raises UpstreamUnreachable or UpstreamSaturated."""
+        if len(self._waiting) >= self._pending:
+            raise UpstreamSaturated(f"{self._pending} requests wait for a connection to {self.target}")
+        wait = _Wait(flow)
+        self._waiting.append(wait)
+        self._grow()
+        try:
+            while wait.connection is None and wait.error is None:
+                await pause()
+        except BaseException:
+            if wait.connection is not None:
+                self.release(wait.connection)
+            elif wait in self._waiting:
+                self._waiting.remove(wait)
+            raise
+        if wait.connection is None:
+            raise wait.error or UpstreamUnreachable(str(self.target))
+        return wait.connection
+
+    def release(self, connection: ClientConnection) -> None:
+        """Take a connection back after its call; one that cannot carry another is closed."""
+        if connection not in self._used:
+            return
+        self._used.discard(connection)
+        if not connection.reusable or not self._limit or connection.transport.is_closing():
+            connection.close()
+            self._grow()
+            return
+        connection.release()
+        if self._waiting:
+            self._hand_over(connection)
+        else:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+
+    def expire_idle(self, now: float) -> None:
+        """Close connections that have been idle for long."""
+        while self._idle and now - self._idle[0].idle_since > IDLE_EXPIRY_S:
+            self._idle.pop(0).close()
+
+    def close(self) -> None:
+        """Close idle connections; those in use are closed when their calls end, because nobody takes them back."""
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+        self._limit = 0
+
+    # -- inner -----------------------------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        """Start as many connections as are waited for, within the bound."""
+        while len(self._waiting) > self._connecting and len(self._used) + self._connecting < self._limit:
+            self._connecting += 1
+            task = asyncio.get_running_loop().create_task(self._open())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _open(self) -> None:
+        try:
+            async with asyncio.timeout(self.connect_timeout_s):
+                connection = await self._dial()
+        except (OSError, TimeoutError) as error:
+            self._connecting -= 1
+            reason = "timed out" if isinstance(error, TimeoutError) else (error.strerror or type(error).__name__)
+            self._fail_one(UpstreamUnreachable(f"connecting to {self.target}: {reason}"))
+            return
+        self._connecting -= 1
+        self._hand_over(connection)
+
+    async def _dial(self) -> ClientConnection:
+        loop = asyncio.get_running_loop()
+        target = self.target
+        if target.unix_path is not None:
+            _, connection = await loop.create_unix_connection(self._new, target.unix_path)
+        else:
+            server_name = target.tls.server_name if target.tls else None
+            _, connection = await loop.create_connection(
+                self._new, target.host, target.port, ssl=self._tls, server_hostname=server_name
+            )
+        return connection
+
+    def _new(self) -> ClientConnection:
+        return ClientConnection(self._lost)
+
+    def _lost(self, connection: ClientConnection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def _hand_over(self, connection: ClientConnection) -> None:
+        if self._waiting:
+            wait = self._waiting.popleft()
+            self._used.add(connection)
+            wait.connection = connection
+            wait.flow.wake()
+        elif self._limit:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _fail_one(self, error: UpstreamFault) -> None:
+        if self._waiting:
+            wait = self._waiting.popleft()
+            wait.error = error
+            wait.flow.wake()
+        self._grow()
