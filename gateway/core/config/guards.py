@@ -45,12 +45,10 @@ class Sizes(Section):
 
     later: ClassVar[frozenset[str]] = frozenset({"decompressed", "json_depth", "elements"})
 
-    body: Size = Field(
-        4 * 2**20, description="Largest request body; a larger one is refused with 413."
+    body: Size = Field(4 * 2**20, description="Largest request body; a larger one is refused with 413.")
+    mode: Annotated[Literal["enforce", "off"], not_yet("monitor$", "a size guard is `enforce` or `off`")] = Field(
+        "enforce", description="Whether the guard refuses or lets everything pass."
     )
-    mode: Annotated[
-        Literal["enforce", "off"], not_yet("monitor$", "a size guard is `enforce` or `off`")
-    ] = Field("enforce", description="Whether the guard refuses or lets everything pass.")
 
 
 class Guards(Section):
@@ -64,7 +62,7 @@ class Guards(Section):
         BeforeValidator(_no_limits),
         WithJsonSchema({"type": "array", "maxItems": 0}),
     ] = Field((), description="Rate limits; only an empty list for now.")
-    sizes: Sizes = Field(Sizes(), description="How large a request may be.")
+    sizes: Sizes = Field(Sizes(), description="How large requests may be.")
 
 
 class ModelGuards(Section):

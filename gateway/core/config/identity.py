@@ -16,9 +16,7 @@ ID_CHARACTERS = 12
 def canonical(config: Gateway) -> bytes:
     """The configuration as JSON, defaults included; `Gateway.model_validate_json` reads it back."""
     document = config.model_dump(mode="json")
-    return json.dumps(
-        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def config_id(config: Gateway) -> str:

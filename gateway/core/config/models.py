@@ -9,7 +9,7 @@ from collections.abc import Collection
 from itertools import islice
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from gateway.core.config.addresses import Url
@@ -20,6 +20,7 @@ from gateway.core.config.names import (
     SliceName,
     SliceSource,
     VersionName,
+    VersionReference,
     file_context,
 )
 from gateway.core.config.section import Problem, Section, not_yet, refuse_all
@@ -41,12 +42,8 @@ def _one_champion(value: object) -> object:
 class Tls(Section):
     """How an `https` backend proves who it is."""
 
-    ca: ExistingFile | None = Field(
-        None, description="PEM file of the authorities to trust instead of the system's."
-    )
-    verify: bool = Field(
-        True, description="Whether the backend's certificate and its name are checked at all."
-    )
+    ca: ExistingFile | None = Field(None, description="PEM file of the authorities to trust instead of the system's.")
+    verify: bool = Field(True, description="Whether the backend's certificate and its name are checked at all.")
     server_name: str | None = Field(
         None,
         min_length=1,
@@ -68,11 +65,11 @@ class Batch(Section):
 class Version(Section):
     """One version of a model: a file for the built-in server (`onnx`) or HTTP backends (`urls`)."""
 
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["onnx"]}, {"required": ["urls"]}]})
+
     found: ClassVar[frozenset[str]] = frozenset({"digest"})
 
-    onnx: ExistingFile | None = Field(
-        None, description="ONNX file that the built-in model server answers from."
-    )
+    onnx: ExistingFile | None = Field(None, description="ONNX file that the built-in model server answers from.")
     urls: tuple[Url, ...] = Field(
         (),
         description=(
@@ -83,16 +80,10 @@ class Version(Section):
     timeout: Duration | None = Field(
         None, description="How long an answer may take in all; without it, the model's `timeout`."
     )
-    connections: int = Field(
-        1024, ge=1, le=65536, description="Most connections to one replica at a time."
-    )
+    connections: int = Field(1024, ge=1, le=65536, description="Most connections to one replica at a time.")
     tls: Tls | None = Field(None, description="How `https` backends prove who they are.")
-    threads: int = Field(
-        1, ge=1, le=256, description="Threads one run of the model may use; for `onnx` only."
-    )
-    batch: Batch = Field(
-        Batch(), description="Joining of requests that wait together; for `onnx` only."
-    )
+    threads: int = Field(1, ge=1, le=256, description="Threads one run of the model may use; for `onnx` only.")
+    batch: Batch = Field(Batch(), description="Joining of requests that wait together; for `onnx` only.")
     digest: SkipJsonSchema[str | None] = Field(
         None, description="SHA-256 of the ONNX file; found by the gateway, never written."
     )
@@ -122,9 +113,7 @@ class Version(Section):
 class Breaker(Section):
     """When a challenger that fails is left alone for a while."""
 
-    failures: int = Field(
-        5, ge=1, le=10**6, description="Failures in a row after which it is left alone."
-    )
+    failures: int = Field(5, ge=1, le=10**6, description="Failures in a row after which it is left alone.")
     open: Duration = Field(5.0, description="How long it is left alone before one more try.")
 
 
@@ -133,14 +122,10 @@ class Challenger(Section):
 
     percent: Percent = Field(100.0, description="Share of the requests that are copied to it.")
     timeout: Duration = Field(2.0, description="How long its answer may take in all.")
-    concurrency: int = Field(
-        16, ge=1, le=65536, description="Most requests it is answering at a time."
-    )
+    concurrency: int = Field(16, ge=1, le=65536, description="Most requests it is answering at a time.")
     queue_items: int = Field(500, ge=1, le=10**6, description="Most requests that wait for it.")
     queue_bytes: Size = Field(32 * 2**20, description="Most bytes that wait for it.")
-    answer: Size = Field(
-        2**20, description="Largest answer read from it; a larger one counts as an error."
-    )
+    answer: Size = Field(2**20, description="Largest answer read from it; a larger one counts as an error.")
     breaker: Breaker = Field(Breaker(), description="When it is left alone for a while.")
 
 
@@ -148,9 +133,7 @@ class Tolerance(Section):
     """How far two numbers may be apart and still agree: the larger of the two bounds counts."""
 
     absolute: Tolerated = Field(0.0, description="Bound on the difference itself.")
-    relative: Tolerated = Field(
-        0.0, description="Bound as a share of the larger of the two numbers' magnitudes."
-    )
+    relative: Tolerated = Field(0.0, description="Bound as a share of the larger of the two numbers' magnitudes.")
 
 
 class Compare(Section):
@@ -173,9 +156,7 @@ class Compare(Section):
     ignore: tuple[IgnorePath, ...] = Field(
         (), description="Paths of the answer left out, such as `$.id` or `$.outputs[*].name`."
     )
-    order: Literal["strict", "any"] = Field(
-        "strict", description="Whether the order of a list's items matters."
-    )
+    order: Literal["strict", "any"] = Field("strict", description="Whether the order of a list's items matters.")
 
     @model_validator(mode="after")
     def _output_is_named(self) -> Self:
@@ -198,22 +179,16 @@ class Model(Section):
 
     later: ClassVar[frozenset[str]] = frozenset({"canary"})
 
-    owner: str | None = Field(
-        None, min_length=1, max_length=256, description="Who is asked about this model."
-    )
-    protocol: Annotated[
-        Literal["open-inference", "json"], not_yet("openai$", "use open-inference or json")
-    ] = Field(
+    owner: str | None = Field(None, min_length=1, max_length=256, description="Who is asked about this model.")
+    protocol: Annotated[Literal["open-inference", "json"], not_yet("openai$", "use open-inference or json")] = Field(
         "open-inference",
         description=(
             "What clients and backends speak: the Open Inference Protocol under `/v2/models/`, "
             "or any JSON over HTTP under `/models/`."
         ),
     )
-    versions: dict[VersionName, Version] = Field(
-        min_length=1, description="The versions of the model, by name."
-    )
-    champion: Annotated[VersionName, BeforeValidator(_one_champion)] = Field(
+    versions: dict[VersionName, Version] = Field(min_length=1, description="The versions of the model, by name.")
+    champion: Annotated[VersionReference, BeforeValidator(_one_champion)] = Field(
         description="The version whose answers clients get."
     )
     challengers: dict[VersionName, Challenger] = Field(
@@ -227,9 +202,7 @@ class Model(Section):
             "(`tenant`, `version`, `input:NAME`, `header:NAME`)."
         ),
     )
-    timeout: Duration = Field(
-        15.0, description="How long an answer of the champion may take in all."
-    )
+    timeout: Duration = Field(15.0, description="How long an answer of the champion may take in all.")
     pairs: ModelPairs | None = Field(None, description="What of this model's pairs is kept.")
     guards: ModelGuards | None = Field(None, description="Guards of this model's own.")
 
@@ -239,9 +212,7 @@ class Model(Section):
         return self
 
 
-def name_problems(
-    versions: Collection[str], champion: str | None, challengers: Collection[str]
-) -> list[Problem]:
+def name_problems(versions: Collection[str], champion: str | None, challengers: Collection[str]) -> list[Problem]:
     """What is wrong with the names a model gives its champion and its challengers."""
     problems: list[Problem] = []
     known = ", ".join(name[:64] for name in islice(versions, VERSIONS_LISTED)) or "none"

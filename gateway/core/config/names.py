@@ -87,7 +87,7 @@ def _matching(pattern: str, expected: str) -> AfterValidator:
 
 
 def _reference(value: object) -> object:
-    # `champion: 1` names the version whose key was written `1:`; keys are text to us.
+    # `champion: 1` names the version whose key is written `1:`, and keys are text.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -109,9 +109,13 @@ ModelName = Annotated[
 ]
 VersionName = Annotated[
     str,
-    BeforeValidator(_reference),
     _matching(VERSION_NAME_PATTERN, "a version name (letters, digits, '.', '_', '-'; at most 64)"),
     _text(VERSION_NAME_PATTERN),
+]
+VersionReference = Annotated[
+    VersionName,
+    BeforeValidator(_reference),
+    WithJsonSchema({"type": ["string", "integer"], "pattern": VERSION_NAME_PATTERN}),
 ]
 SliceName = Annotated[
     str,

@@ -30,9 +30,7 @@ def _log_target(value: str, info: ValidationInfo) -> str:
 class Listen(Section):
     """Where the gateway listens."""
 
-    inference: Address = Field(
-        Address("127.0.0.1", 8080), description="Where clients call models: `host:port`."
-    )
+    inference: Address = Field(Address("127.0.0.1", 8080), description="Where clients call models: `host:port`.")
     admin: Address = Field(
         Address("127.0.0.1", 8081),
         description="Where operators look: health, metrics, reports. Loopback unless you mean it.",
@@ -57,16 +55,10 @@ class Http(Section):
     fields: int = Field(100, ge=1, le=10000, description="Most header fields.")
     header: Duration = Field(10.0, description="How long a request's head may take to arrive.")
     body_idle: Duration = Field(10.0, description="How long a request's body may pause.")
-    body_rate: int = Field(
-        500, ge=0, le=2**40, description="Least bytes per second of a request's body; 0 for none."
-    )
-    write_stall: Duration = Field(
-        30.0, description="How long a client may take nothing of its answer."
-    )
+    body_rate: int = Field(500, ge=0, le=10**9, description="Least bytes per second of a request's body; 0 for none.")
+    write_stall: Duration = Field(30.0, description="How long a client may take nothing of its answer.")
     keep_alive: Duration = Field(75.0, description="How long a connection may be idle.")
-    drain: Duration = Field(
-        30.0, description="How long requests in flight may take to end when the gateway stops."
-    )
+    drain: Duration = Field(30.0, description="How long requests in flight may take to end when the gateway stops.")
     buffer: Size = Field(
         256 * 2**10,
         description="Bodies up to this size are gathered before they are forwarded.",
@@ -82,15 +74,9 @@ class Shadow(Section):
         le=10**6,
         description="Most requests that wait, in each worker and in the shadow process.",
     )
-    queue_bytes: Size = Field(
-        64 * 2**20, description="Most bytes that wait, in each worker and in the shadow process."
-    )
-    body: Size = Field(
-        2**20, description="Requests and answers larger than this are served but not mirrored."
-    )
-    max_age: Duration = Field(
-        10.0, description="What has waited longer than this is dropped as `expired`."
-    )
+    queue_bytes: Size = Field(64 * 2**20, description="Most bytes that wait, in each worker and in the shadow process.")
+    body: Size = Field(2**20, description="Requests and answers larger than this are served but not mirrored.")
+    max_age: Duration = Field(10.0, description="What has waited longer than this is dropped as `expired`.")
 
 
 class Pairs(Section):
@@ -100,23 +86,17 @@ class Pairs(Section):
         "digest",
         description="What is kept of a request and its answers: `body`, `digest` or `none`.",
     )
-    segment: Size = Field(
-        16 * 2**20, description="Size at which the journal is rolled to a Parquet file."
-    )
+    segment: Size = Field(16 * 2**20, description="Size at which the journal is rolled to a Parquet file.")
     roll: Duration = Field(60.0, description="Age at which the journal is rolled to Parquet.")
     keep_age: Duration = Field(30 * 86400.0, description="Files older than this are deleted.")
-    keep_bytes: Size = Field(
-        10 * 2**30, description="The oldest files beyond this total are deleted."
-    )
+    keep_bytes: Size = Field(10 * 2**30, description="The oldest files beyond this total are deleted.")
 
 
 class Gateway(Section):
     """The whole configuration file."""
 
-    listen: Listen = Field(Listen(), description="Where the gateway listens.")
-    workers: int = Field(
-        1, ge=1, le=64, description="Worker processes that share the inference listener."
-    )
+    listen: Listen = Field(Listen(), description="Where clients and operators connect.")
+    workers: int = Field(1, ge=1, le=64, description="Worker processes that share the inference listener.")
     state: Annotated[FilePath, _STATE] = Field(
         Path("state"), validate_default=True, description="Directory of everything that is kept."
     )

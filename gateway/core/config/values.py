@@ -143,17 +143,12 @@ def _size(value: object) -> int:
     return size_bytes
 
 
-_DURATION_SCHEMA = {
-    "type": "string",
-    "pattern": DURATION_PATTERN,
-    "examples": ["250ms", "2s", "1m", "1h", "30d"],
-}
+_DURATION_SCHEMA = {"type": "string", "pattern": DURATION_PATTERN}
 _SIZE_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "pattern": SIZE_PATTERN},
-        {"type": "integer", "minimum": 1, "maximum": LARGEST_BYTES},
-    ],
-    "examples": ["256KiB", "4MiB", "10MB", 1048576],
+    "type": ["string", "integer"],
+    "pattern": SIZE_PATTERN,
+    "minimum": 1,
+    "maximum": LARGEST_BYTES,
 }
 
 Wait = Annotated[

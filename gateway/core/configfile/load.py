@@ -103,9 +103,7 @@ def _parse_config(text: str, source: Source) -> LoadedConfig | list[ConfigError]
     try:
         config = Gateway.model_validate_json(json.dumps(plain), context=source.context)
     except ValidationError as error:
-        refused = [
-            one for details in error.errors(include_url=False) for one in complaints(details)
-        ]
+        refused = [one for details in error.errors(include_url=False) for one in complaints(details)]
         refused.extend(broken_names(plain))
         return source.errors(values.problems + _located(refused, root, values))
     if values.problems:
