@@ -1,0 +1,140 @@
+"""Lets jobs run one after the other, inline or in one thread, without ever stopping the event loop
+for long.
+
+A hop to the thread and back costs some 60 us of CPU and as much delay (measured:
+docs/performance.md), more than a small tabular model's whole run (20 us). So a run that is known to
+be short is made inline, and one that is not, or that is the first ones of a model, in the thread.
+`INLINE_S` bounds how long an inline run may be expected to last; the expectation follows the
+measured runs, upward at once and downward slowly, and grows with a request's size.
+
+One inline run per turn of the loop: between two of them, sockets are read and health is answered.
+That turn is also what gathers a batch: requests that arrived together wait in the queue together,
+at no added delay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+
+from gateway.core.logs import log
+from gateway.onnx_server.batching import Executor, Group, Job, Queue
+from gateway.onnx_server.errors import Refused
+from gateway.onnx_server.session import Model
+
+INLINE_S = 0.000_5
+CLOSE_S = 10.0
+FIRST_RUNS = 3
+"""Runs made in the thread before any is made inline: the first are slow, and say little."""
+_FALL = 0.1
+
+
+class Pace:
+    """What a run may be expected to take, from those that were measured."""
+
+    def __init__(self) -> None:
+        self._runs = 0
+        self._seconds = 0.0
+        self._bytes = 0.0
+
+    def is_short(self, size_bytes: int) -> bool:
+        """Whether a run on requests of this size together may be made inline."""
+        growth = max(1.0, size_bytes / self._bytes) if self._bytes else 1.0
+        return self._runs >= FIRST_RUNS and self._seconds * growth <= INLINE_S
+
+    def measured(self, size_bytes: int, seconds: float) -> None:
+        """Learn from a run."""
+        self._runs += 1
+        if self._runs <= FIRST_RUNS or seconds > self._seconds:
+            self._seconds, self._bytes = seconds, float(size_bytes)
+        else:
+            self._seconds += _FALL * (seconds - self._seconds)
+            self._bytes += _FALL * (size_bytes - self._bytes)
+
+
+class Runner:
+    """The queue of one model and what empties it. Belongs to one event loop."""
+
+    def __init__(self, model: Model, most_rows: int, wait_s: float):
+        self._loop = asyncio.get_running_loop()
+        self._queue = Queue(most_rows, wait_s)
+        self._executor = Executor(model)
+        self._pace = Pace()
+        self._distrust_told = False
+        self._turn: asyncio.Handle | None = None
+        self._turn_at = 0.0
+        self._thread_busy = False
+        self._handover: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._serve_thread, name="model", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Let `job` run; its `wake` is called when it is done. Raises `Refused` when too much waits
+        already.
+        """
+        if not self._queue.has_room(job.size_bytes):
+            raise Refused(503, f"overloaded: {len(self._queue)} requests wait for this model")
+        self._queue.add(job, self._loop.time())
+        self._arrange_turn()
+
+    async def close(self) -> None:
+        """End the thread after the run that it is in; jobs that still wait are never done."""
+        if self._turn is not None:
+            self._turn.cancel()
+        self._handover.put(None)
+        await asyncio.to_thread(self._thread.join, CLOSE_S)
+
+    def _arrange_turn(self) -> None:
+        """See to it that the next turn is taken as soon as something is due."""
+        due = self._queue.due()
+        if due is None or self._thread_busy:
+            return
+        if self._turn is not None:
+            if self._turn_at <= due:
+                return
+            self._turn.cancel()
+        self._turn_at = due
+        if due <= self._loop.time():
+            self._turn = self._loop.call_soon(self._take_turn)
+        else:
+            self._turn = self._loop.call_at(due, self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn = None
+        group = self._queue.take(self._loop.time())
+        if group is None or not group.jobs:
+            self._arrange_turn()
+        elif self._pace.is_short(_size(group)):
+            self._finish(group, self._executor.run(group))
+        else:
+            self._thread_busy = True
+            self._handover.put(group)
+
+    def _serve_thread(self) -> None:
+        while (group := self._handover.get()) is not None:
+            seconds = self._executor.run(group)
+            try:
+                self._loop.call_soon_threadsafe(self._thread_finished, group, seconds)
+            except RuntimeError:
+                return  # the loop was closed during the run: nobody waits for it
+
+    def _thread_finished(self, group: Group, seconds: float) -> None:
+        self._thread_busy = False
+        self._finish(group, seconds)
+
+    def _finish(self, group: Group, seconds: float) -> None:
+        self._pace.measured(_size(group), seconds)
+        if self._executor.distrust is not None and not self._distrust_told:
+            self._distrust_told = True
+            self._queue.stop_batching()
+            log("batching-off", "warning", cause=self._executor.distrust)
+        # The next run goes to the thread before answers are written, so that both go on at once.
+        self._arrange_turn()
+        for job in group.jobs:
+            job.done = True
+            job.wake()
+
+
+def _size(group: Group) -> int:
+    return sum(job.size_bytes for job in group.jobs)
