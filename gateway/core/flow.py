@@ -64,7 +64,7 @@ class Flow:
         except StopIteration:
             self.done = True
             self._on_done(None)
-        except Exception as crash:
+        except Exception as crash:  # noqa: BLE001 - whatever escapes is told to the owner
             self.done = True
             self._on_done(crash)
         else:

@@ -22,6 +22,7 @@ from gateway.edge.request import serve
 from gateway.edge.routing.route import Route
 from gateway.edge.routing.table import Table
 from gateway.edge.tap import Tap, Tapped
+from gateway.http1.date import DateLine
 from gateway.http1.deadlines import Deadlines
 from gateway.http1.limits import Limits
 from gateway.http1.server import ServerConnection
@@ -45,6 +46,7 @@ class Edge:
         self._wall_offset = time.time() - time.monotonic()
         self.connections: set[Any] = set()
         self.deadlines = Deadlines(asyncio.get_running_loop())
+        self.date = DateLine()
         self.draining = False
         self.ids = RequestIds()
         self.apply(snapshot)
@@ -115,7 +117,7 @@ class Edge:
         if at is None:
             at = self._refused[problem] = self._counters.group(REFUSALS, (problem.code,))
         self._counters.cells[at] += 1
-        lines = [b"content-type: %b\r\nx-request-id: %b\r\n" % (CONTENT_TYPE, request_id.encode())]
+        lines = [b"content-type: %b\r\nx-request-id: %b\r\n" % (CONTENT_TYPE, request_id.encode()), self.date.now()]
         lines += [b"%b: %b\r\n" % field for field in refusal.fields]
         return lines, refusal.body(request_id)
 

@@ -13,6 +13,7 @@ from gateway.core.open_inference import HEAD_LENGTH_FIELD, sequence_of
 from gateway.edge.exchange import Exchange
 from gateway.edge.routing.route import Route
 from gateway.http1.client import BUFFER_BYTES, Answer, ClientConnection
+from gateway.http1.date import DateLine
 from gateway.http1.errors import UpstreamClosed
 from gateway.http1.head import HOP_BY_HOP, connection_options, end_to_end
 from gateway.upstream.pool import Pool
@@ -120,7 +121,7 @@ def _start(exchange: Exchange, route: Route, pool: Pool) -> bytes:
     )
 
 
-async def relay(exchange: Exchange, route: Route, answer: Answer, buffer_bytes: int) -> None:
+async def relay(exchange: Exchange, route: Route, answer: Answer, buffer_bytes: int, date: DateLine) -> None:
     """Pass the answer on to the client. Raises UpstreamFault; after the first byte the connection must be cut."""
     if answer.length is not None and answer.length <= min(buffer_bytes, BUFFER_BYTES):
         await answer.gathered()
@@ -130,6 +131,8 @@ async def relay(exchange: Exchange, route: Route, answer: Answer, buffer_bytes: 
     lines.append(b"%b%b\r\n" % (route.stamp, exchange.request_id.encode()))
     if exchange.client_id:
         lines.append(b"x-client-request-id: %b\r\n" % exchange.client_id)
+    if answer.field(b"date") is None:
+        lines.append(date.now())
     exchange.keep_answer(first)
     if answer.complete:
         exchange.upstream_done = time.monotonic()
@@ -148,7 +151,7 @@ async def relay(exchange: Exchange, route: Route, answer: Answer, buffer_bytes: 
 
 
 def give_back(exchange: Exchange) -> None:
-    """Let go of the backend's connection: to its pool if its call is over, else it is closed, which cancels the call."""
+    """Let go of the backend's connection: back to its pool, or closed where the call has not ended."""
     connection = exchange.connection
     if connection is not None and exchange.pool is not None:
         exchange.connection = None

@@ -42,7 +42,7 @@ async def serve(edge: Edge, exchange: Exchange) -> None:
         refusal = identify(edge, exchange)
         route = table.find(exchange.path)
         if isinstance(route, Local):
-            answer_locally(exchange, route)
+            answer_locally(edge, exchange, route)
             return
         if refusal is None:
             refusal = route if isinstance(route, Refusal) else admit(edge, exchange, route)
@@ -52,7 +52,7 @@ async def serve(edge: Edge, exchange: Exchange) -> None:
         buffer_bytes = edge.limits.buffer_bytes
         answer = exchange.answer = await forward(exchange, route, buffer_bytes)
         exchange.status = answer.status
-        await relay(exchange, route, answer, buffer_bytes)
+        await relay(exchange, route, answer, buffer_bytes, edge.date)
         exchange.outcome = outcome_of(answer.status)
     except ClientGone:
         exchange.outcome = "client_gone"
@@ -70,7 +70,7 @@ async def serve(edge: Edge, exchange: Exchange) -> None:
 def identify(edge: Edge, exchange: Exchange) -> Refusal | None:
     """Give the request its id, and learn who asks for what."""
     exchange.request_id = edge.ids.new()
-    path, mark, query = exchange.target.partition(b"?")
+    path, _, query = exchange.target.partition(b"?")
     exchange.path = path
     exchange.query = query
     snapshot = edge.table.snapshot
@@ -107,14 +107,14 @@ def admit(edge: Edge, exchange: Exchange, route: Route) -> Refusal | None:
     return None
 
 
-def answer_locally(exchange: Exchange, route: Local) -> None:
+def answer_locally(edge: Edge, exchange: Exchange, route: Local) -> None:
     """Answer a path of the gateway's own."""
-    lines = [_JSON, b"x-request-id: %b\r\n" % exchange.request_id.encode()]
+    lines = [_JSON, b"x-request-id: %b\r\n" % exchange.request_id.encode(), edge.date.now()]
     if exchange.method in route.methods:
         exchange.status, body = route.answer()
     else:
         exchange.status, body = 405, Refusal(Problem.METHOD_NOT_ALLOWED, "only GET fits").body(exchange.request_id)
-        lines = [b"content-type: %b\r\nallow: GET, HEAD\r\n" % CONTENT_TYPE, lines[1]]
+        lines[0] = b"content-type: %b\r\nallow: GET, HEAD\r\n" % CONTENT_TYPE
     exchange.reply(exchange.status, lines, body)
 
 

@@ -36,9 +36,9 @@ class Exchange:
     """A request and its answer. `started` is monotonic seconds; `target` is path and query as sent."""
 
     __slots__ = (
-        "_body", "_chunked", "_chunks", "_connection", "_continued", "_hollow", "answered", "broken", "buffered",
-        "complete", "deadline", "fields", "finished", "flow", "framing", "keep_alive", "method", "received", "sent",
-        "started", "target", "version",
+        "_body", "_chunked", "_chunks", "_connection", "_continued", "_hollow", "announced", "answered", "broken",
+        "buffered", "complete", "deadline", "fields", "finished", "flow", "framing", "keep_alive", "method", "received",
+        "sent", "started", "target", "version",
     )  # fmt: skip
 
     def __init__(self, connection: ServerConnection):
@@ -48,6 +48,7 @@ class Exchange:
         self._chunked = False
         self._continued = False
         self._hollow = False
+        self.announced = 0
         self.answered = False
         self.broken: Refusal | None = None
         self.buffered = 0
@@ -115,7 +116,7 @@ class Exchange:
 
     def check_size(self, limit: int) -> None:
         """Raise BodyBroken if the body is, or by its length will be, larger than `limit` bytes."""
-        if self.received > limit or (self.framing.length or 0) > limit:
+        if self.received > limit or self.announced > limit or (self.framing.length or 0) > limit:
             raise BodyBroken(Refusal(Problem.BODY_TOO_LARGE, f"the body is larger than {limit} bytes"))
 
     async def more(self) -> None:

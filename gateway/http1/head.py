@@ -33,7 +33,10 @@ _DECIDES = frozenset(
 )
 _SINGLE = frozenset({b"host", b"content-length", b"content-type"})
 _ORDINARY_CONNECTION = frozenset({b"keep-alive", b"Keep-Alive", b"close"})
-_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\])(?::[0-9]{0,5})?")
+_HOST = re.compile(
+    rb"(?:(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+|\[[0-9A-Fa-f:.]+(?:%25[A-Za-z0-9._~-]+)?\])"
+    rb"(?::[0-9]{0,5})?"
+)
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(rb"/[\x21\x24-\x7e]*")
 """Origin-form: printable ASCII but for `"` and `#` (a fragment is never sent, RFC 9112 section 3.2)."""

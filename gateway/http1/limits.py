@@ -25,8 +25,6 @@ class Limits:
     """Requests read ahead of the one being answered before reading pauses."""
     linger_s: float = 1.0
     """How long a refused client may go on sending before the connection is cut."""
-    chunk_overhead_bytes: int = 16 * 1024
-    """Chunk heads, extensions and trailers that a body may carry beside 16 bytes for each of its own."""
 
     @classmethod
     def of(cls, http: Http) -> Limits:

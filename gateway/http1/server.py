@@ -8,8 +8,8 @@ Each connection reads in explicit phases, and holds a queue of exchanges of whic
   the connection closes. One that breaks in its body is told to its flow, which answers if it can.
 - How bytes are cut into segments changes nothing: serving starts when a head is complete and all that arrived with
   it has been read.
-- Trailers are dropped (RFC 9110 section 6.5.1). `Upgrade` is ignored and the body kept: llhttp ends such a message at
-  its head, so its body is read by a second parser.
+- llhttp reads heads only. Bodies are read here, so that an `Upgrade` which nobody grants cannot make a body vanish,
+  trailers cannot pass for fields (RFC 9110 section 6.5.1), and no byte of a following message is looked at too early.
 - An answer is written once; whatever fails after its first byte cuts the connection without a clean end.
 """
 
@@ -26,9 +26,10 @@ import httptools
 
 from gateway.core.flow import Flow
 from gateway.core.problems import Problem, Refusal
+from gateway.http1.chunked import ChunkDecoder, ChunkError
 from gateway.http1.deadlines import NEVER, Deadlines
 from gateway.http1.exchange import Exchange
-from gateway.http1.head import Fields, bad_request, inspect, origin_form
+from gateway.http1.head import Framing, bad_request, inspect, origin_form
 from gateway.http1.limits import Limits
 
 _RECHECK_S = 1.0
@@ -73,9 +74,9 @@ class ServerConnection(asyncio.Protocol):
     """One connection from a client."""
 
     __slots__ = (
-        "_advancing", "_application", "_body_since", "_fed", "_incoming", "_last_read", "_limits", "_overhead",
-        "_parser", "_phase", "_phase_since", "_queue", "_reading_paused", "_rejection", "_section", "_upgrade",
-        "_write_stalled_since", "_writing_paused", "deadline", "peer", "transport",
+        "_advancing", "_application", "_body_since", "_chunks", "_fed", "_incoming", "_last_read", "_left", "_limits",
+        "_parser", "_phase", "_phase_since", "_queue", "_reading_paused", "_rejected_method", "_rejection", "_section",
+        "_tail", "_write_stalled_since", "_writing_paused", "deadline", "peer", "transport",
     )  # fmt: skip
 
     def __init__(self, application: Application):
@@ -91,8 +92,10 @@ class ServerConnection(asyncio.Protocol):
         self._last_read = 0.0
         self._fed = 0
         self._section = 0
-        self._overhead = 0
-        self._upgrade = False
+        self._chunks: ChunkDecoder | None = None
+        self._left = 0
+        self._rejected_method = ""
+        self._tail = b""
         self._advancing = False
         self._reading_paused = False
         self._writing_paused = False
@@ -114,17 +117,15 @@ class ServerConnection(asyncio.Protocol):
         self._application.deadlines.watch(self)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, then serve whatever has become servable."""
-        if self._phase is Phase.DEAF:
-            self._discard(len(data))
-            return
-        self._fed += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._continue_without_upgrade(data[int(upgrade.args[0]) :])
-        except httptools.HttpParserError as error:
-            self._reject(self._rejection or bad_request(_parser_words(error)))
+        """Read what there is, then serve whatever has become servable."""
+        while data:
+            if self._phase is Phase.BODY:
+                data = self._read_body(data)
+            elif self._phase is Phase.DEAF:
+                self._discard(len(data))
+                break
+            else:
+                data = self._read_head(data)
         if self._phase is not Phase.IDLE:
             self._message_unfinished()
         self._advance()
@@ -175,6 +176,7 @@ class ServerConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """First byte of a message."""
         self._phase = Phase.HEAD
+        self._fed = 0
         self._section = 0
         exchange = self._incoming = self._application.open(self)
         self._phase_since = exchange.started
@@ -207,7 +209,7 @@ class ServerConnection(asyncio.Protocol):
         if version != "1.1":
             exchange.version = version
             if version != "1.0":
-                self._refuse_head(Refusal(Problem.HTTP_VERSION, f"HTTP/{version} is not served"))
+                self._refuse_head(_version_refused(version))
         if exchange.method == "CONNECT":
             self._refuse_head(Refusal(Problem.METHOD_NOT_ALLOWED, "CONNECT is not served"))
         target = origin_form(exchange.method, exchange.target)
@@ -217,29 +219,80 @@ class ServerConnection(asyncio.Protocol):
         if isinstance(framing, Refusal):
             self._refuse_head(framing)
         exchange.target = cast(bytes, target)
-        exchange.framing = cast(Any, framing)
+        exchange.framing = cast(Framing, framing)
         exchange.keep_alive = exchange.framing.keep_alive and not self._application.draining
-        self._upgrade = parser.should_upgrade()
         self._phase = Phase.BODY
-        self._fed = 0
-        self._overhead = 0
         self._queue.append(exchange)
 
-    def on_body(self, chunk: bytes) -> None:
-        """Some of the body."""
-        self._overhead -= 17 * len(chunk)
-        cast(Exchange, self._incoming).received_body(chunk)
+    # -- reading ---------------------------------------------------------------------------------------------------
 
-    def on_message_complete(self) -> None:
-        """The message is whole."""
-        if self._upgrade:
-            return
+    def _read_head(self, data: bytes) -> bytes:
+        """Feed the parser up to the end of the head at most; what follows is returned."""
+        seen = self._tail + data
+        end = seen.find(b"\r\n\r\n")
+        cut = end + 4 - len(self._tail) if end >= 0 else len(data)
+        self._tail = b"" if end >= 0 else seen[-3:]
+        self._fed += cut
+        try:
+            self._parser.feed_data(data[:cut])
+        except httptools.HttpParserUpgrade:
+            # The upgrade is not granted: the message goes on as any other (RFC 9110 section 7.8).
+            pass
+        except httptools.HttpParserError as error:
+            self._reject(self._rejection or bad_request(str(error) or "the message is not valid HTTP/1.1"))
+            return b""
+        if self._phase is Phase.BODY:
+            self._begin_body()
+        elif self._is_http_09(data):
+            self._reject(_version_refused("0.9"))
+        return data[cut:]
+
+    def _is_http_09(self, data: bytes) -> bool:
+        """Whether the first line has ended without naming a version; nothing would follow such a line."""
+        incoming = self._incoming
+        if incoming is None or not incoming.target or self._section:
+            return False
+        # Line ends before the first line are allowed (RFC 9112 section 2.2) and are not its end.
+        line = data if self._fed else data.lstrip(b"\r\n")
+        return b"\n" in line and self._parser.get_http_version() == "0.0"
+
+    def _begin_body(self) -> None:
+        """The head is whole; a fresh parser reads the next one."""
+        self._parser = httptools.HttpRequestParser(self)
+        self._fed = 0
+        framing = cast(Exchange, self._incoming).framing
+        self._chunks = ChunkDecoder() if framing.chunked else None
+        self._left = framing.length or 0
+        if not self._left and self._chunks is None:
+            self._message_complete()
+
+    def _read_body(self, data: bytes) -> bytes:
+        """Take what belongs to the body; what follows is returned."""
+        exchange = cast(Exchange, self._incoming)
+        chunks = self._chunks
+        if chunks is None:
+            piece = data[: self._left]
+            self._left -= len(piece)
+            exchange.received_body(piece)
+            if not self._left:
+                self._message_complete()
+            return data[len(piece) :]
+        try:
+            pieces, used = chunks.feed(data)
+        except ChunkError as error:
+            self._reject(bad_request(str(error)))
+            return b""
+        for piece in pieces:
+            exchange.received_body(piece)
+        exchange.announced = chunks.announced
+        if chunks.complete:
+            self._message_complete()
+        return data[used:]
+
+    def _message_complete(self) -> None:
         cast(Exchange, self._incoming).complete = True
         self._incoming = None
         self._phase = Phase.IDLE
-        self._fed = 0
-
-    # -- reading ---------------------------------------------------------------------------------------------------
 
     def _refuse_head(self, refusal: Refusal) -> None:
         self._rejection = refusal
@@ -254,34 +307,10 @@ class ServerConnection(asyncio.Protocol):
                 self._reject(Refusal(problem, "the head is larger than allowed"))
             self.deadline = min(self.deadline, self._phase_since + self._limits.header_s)
         elif self._phase is Phase.BODY:
-            exchange = cast(Exchange, self._incoming)
-            if exchange.framing.chunked:
-                self._overhead = max(self._overhead, 0) + self._fed
-                self._fed = 0
-                if self._overhead > self._limits.chunk_overhead_bytes:
-                    self._break_body(bad_request("the chunks carry too much beside the body"))
-            if self._body_since < exchange.started:
+            if self._body_since < cast(Exchange, self._incoming).started:
                 self._body_since = now
             self.deadline = min(self.deadline, now + _RECHECK_S)
             self.regulate()
-
-    def _continue_without_upgrade(self, rest: bytes) -> None:
-        """Read the body of a message that asked for an upgrade which is not granted (RFC 9110 section 7.8)."""
-        exchange = cast(Exchange, self._incoming)
-        self._upgrade = False
-        framing = exchange.framing
-        self._parser = httptools.HttpRequestParser(_BodyOnly(self))
-        if framing.chunked:
-            head = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
-        else:
-            head = b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % (framing.length or 0)
-        try:
-            self._parser.feed_data(head)
-            self._parser.feed_data(rest)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._continue_without_upgrade(rest[int(upgrade.args[0]) :])
-        except httptools.HttpParserError as error:
-            self._reject(self._rejection or bad_request(_parser_words(error)))
 
     def _reject(self, refusal: Refusal) -> None:
         """The message being read cannot be served; no later one will be read."""
@@ -289,6 +318,7 @@ class ServerConnection(asyncio.Protocol):
             self._break_body(refusal)
         else:
             self._rejection = refusal
+            self._rejected_method = self._parser.get_method().decode("ascii")
         self._incoming = None
         self._phase = Phase.DEAF
 
@@ -357,7 +387,7 @@ class ServerConnection(asyncio.Protocol):
             refusal, self._rejection = self._rejection, None
             status, lines, body = self._application.refuse(refusal)
             last = Exchange(self)
-            last.keep_alive = False
+            last.method = self._rejected_method
             last.reply(status, lines, body)
             self._close(unread=True)
         elif self._phase is Phase.IDLE:
@@ -444,47 +474,5 @@ class ServerConnection(asyncio.Protocol):
         return self.transport.is_closing()
 
 
-class _BodyOnly:
-    """Feeds the rest of a message to its connection: the synthetic head before it is not told on."""
-
-    __slots__ = ("_connection", "_first")
-
-    def __init__(self, connection: ServerConnection):
-        self._connection = connection
-        self._first = True
-
-    def on_message_begin(self) -> None:
-        """Only a following message is new."""
-        if not self._first:
-            self._connection.on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """Of a following message."""
-        if not self._first:
-            self._connection.on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A trailer, or a field of a following message."""
-        if not self._first:
-            self._connection.on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        """Of a following message."""
-        if not self._first:
-            self._connection.on_headers_complete()
-
-    def on_body(self, chunk: bytes) -> None:
-        """The body that was at stake."""
-        self._connection.on_body(chunk)
-
-    def on_message_complete(self) -> None:
-        """The message that asked for the upgrade is whole; from here on everything is ordinary."""
-        self._first = False
-        self._connection.on_message_complete()
-
-
-def _parser_words(error: Exception) -> str:
-    return str(error) or "the message is not valid HTTP/1.1"
-
-
-__all__ = ["Application", "Fields", "Phase", "ServerConnection"]
+def _version_refused(version: str) -> Refusal:
+    return Refusal(Problem.HTTP_VERSION, f"HTTP/{version} is not served")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -109,7 +110,7 @@ class Worker:
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY_S)
             pools = list(edge.pools())
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             for pool in pools:
                 pool.expire_idle(now)
             counters.cells[client] = len(edge.connections)
@@ -123,7 +124,7 @@ def make(context: ChildContext) -> Worker:
 
 
 def _report(request_id: str, error: Exception) -> None:
-    log("request_crashed", level="error", request_id=request_id, error=repr(error))
+    log("request-crashed", level="error", request_id=request_id, error=repr(error))
 
 
 async def _nothing_else(scope: Any, receive: Any, send: Any) -> None:
