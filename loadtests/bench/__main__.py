@@ -23,7 +23,7 @@ from loadtests.bench import cpu, table, tools
 from loadtests.bench.drive import Effort, Generator
 from loadtests.bench.findings import Finding
 from loadtests.bench.processes import ENDS_CORE, BenchError, Stage
-from loadtests.bench.rows import Bench, forward, isolation, latency, memory, mirror
+from loadtests.bench.rows import Bench, forward, isolation, latency, memory, mirror, onnx
 
 ROWS: tuple[tuple[str, Callable[[Bench], list[Finding]]], ...] = (
     ("forward", forward.measure),
@@ -31,6 +31,7 @@ ROWS: tuple[tuple[str, Callable[[Bench], list[Finding]]], ...] = (
     ("latency", latency.measure),
     ("memory", memory.measure),
     ("isolation", isolation.measure),
+    ("onnx", onnx.measure),
 )
 FULL = Effort(rounds=5, turn_s=2.0)
 QUICK = Effort(rounds=3, turn_s=0.6)
@@ -40,15 +41,9 @@ NOISY_SHARE = 0.1
 def arguments() -> argparse.Namespace:
     """What the person asked for."""
     names = [name for name, _ in ROWS]
-    parser = argparse.ArgumentParser(
-        prog="python -m loadtests.bench", description="Tiltyard beside nginx and Envoy."
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer and shorter rounds: about a minute in all"
-    )
-    parser.add_argument(
-        "--only", default=",".join(names), help=f"rows to run, of {', '.join(names)}"
-    )
+    parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description="Tiltyard beside nginx and Envoy.")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: about a minute in all")
+    parser.add_argument("--only", default=",".join(names), help=f"rows to run, of {', '.join(names)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers there")
     parser.add_argument(
         "--tiltyard",
@@ -61,9 +56,7 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def run_row(
-    name: str, measure: Callable[[Bench], list[Finding]], found: tools.Tools, effort: Effort
-) -> list[Finding]:
+def run_row(name: str, measure: Callable[[Bench], list[Finding]], found: tools.Tools, effort: Effort) -> list[Finding]:
     """One row on a stage of its own; a row that cannot be measured is said and left out."""
     began = time.monotonic()
     with (
@@ -73,7 +66,7 @@ def run_row(
         os.chmod(directory, 0o755)
         try:
             findings = measure(Bench(stage, found, Generator(stage), effort))
-        except (BenchError, RuntimeError) as problem:
+        except (BenchError, RuntimeError, OSError) as problem:
             print(f"bench: {name}: not measured: {problem}", flush=True)
             return []
     print(f"bench: {name}: {time.monotonic() - began:.0f} s", flush=True)
@@ -116,10 +109,7 @@ def main() -> int:
     wanted = given.only.split(",")
     effort = QUICK if given.quick else FULL
     findings = [
-        finding
-        for name, measure in ROWS
-        if name in wanted
-        for finding in run_row(name, measure, found, effort)
+        finding for name, measure in ROWS if name in wanted for finding in run_row(name, measure, found, effort)
     ]
     facts = environment(found, busy)
     print("\n" + ", ".join(f"{key} {value}" for key, value in facts.items()))

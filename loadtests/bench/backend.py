@@ -19,9 +19,7 @@ from dataclasses import dataclass, field
 from loadtests.bench.wire import ANSWER, message_length
 
 FLOOD_BYTES = 1_000_000_000
-FLOOD_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % FLOOD_BYTES
-)
+FLOOD_HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % FLOOD_BYTES
 FLOOD_CHUNK = b'{"outputs": [' + b" " * (64 * 1024 - 13)
 ERROR = (
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
@@ -132,9 +130,7 @@ def main() -> None:
     for argument in sys.argv[1:]:
         kind, _, port = argument.partition("=")
         if kind not in KINDS or not port.isdigit():
-            sys.exit(
-                f"usage: python -m loadtests.bench.backend KIND=PORT …  (kinds: {', '.join(KINDS)})"
-            )
+            sys.exit(f"usage: python -m loadtests.bench.backend KIND=PORT …  (kinds: {', '.join(KINDS)})")
         ports[kind] = int(port)
     Backend(ports).serve()
 

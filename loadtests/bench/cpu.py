@@ -41,13 +41,7 @@ def tree(pid: int) -> list[int]:
 def title(pid: int) -> str:
     """The process's title as `ps` shows it; empty once it is gone."""
     try:
-        return (
-            Path(f"/proc/{pid}/cmdline")
-            .read_bytes()
-            .replace(b"\0", b" ")
-            .decode(errors="replace")
-            .strip()
-        )
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except OSError:
         return ""
 

@@ -27,6 +27,7 @@ from loadtests.bench.wire import ANSWER_BODY, infer_path, is_expected, message_l
 
 RECEIVE_BYTES = 65536
 DRAIN_S = 3.0
+CONNECT_S = 5.0
 PR_SET_TIMERSLACK = 29
 
 
@@ -41,6 +42,12 @@ class Order:
     path: str = infer_path()
     request_body: str | None = None
     answer_body: str | None = None
+    socket: str | None = None
+    """Path of a Unix socket to send to instead of the port."""
+
+    def target(self) -> int | str:
+        """Where connections to it go."""
+        return self.socket or self.port
 
 
 @dataclass(slots=True)
@@ -59,9 +66,7 @@ class Outcome:
     def summed_up(self) -> dict[str, float]:
         """The wire form: quantiles instead of the samples."""
         samples = sorted(self.latencies_ns)
-        self.p50_us, self.p99_us, self.max_us = (
-            quantile(samples, q) / 1000 for q in (0.5, 0.99, 1.0)
-        )
+        self.p50_us, self.p99_us, self.max_us = (quantile(samples, q) / 1000 for q in (0.5, 0.99, 1.0))
         return {name: value for name, value in asdict(self).items() if name != "latencies_ns"}
 
 
@@ -137,9 +142,7 @@ class Run:
         """Send and read until time is up and every answer is in; returns the good connections."""
         start = time.monotonic_ns()
         end = start + int(self.order.seconds * 1e9)
-        schedule: Schedule = (
-            FixedRate(start, end, 1e9 / self.order.rate) if self.order.rate else ClosedLoop(end)
-        )
+        schedule: Schedule = FixedRate(start, end, 1e9 / self.order.rate) if self.order.rate else ClosedLoop(end)
         latest = end + int(DRAIN_S * 1e9)
         while (now := time.monotonic_ns()) < latest:
             self._send(schedule, now)
@@ -215,7 +218,7 @@ class Run:
         self._partial.pop(sock.fileno(), None)
         self._poll.unregister(sock.fileno())
         sock.close()
-        replacement = connect(self.order.port)
+        replacement = connect(self.order)
         self._poll.register(replacement.fileno(), select.EPOLLIN)
         self._free.append(replacement)
 
@@ -226,16 +229,21 @@ class Run:
                 self._free.remove(sock)
                 self._poll.unregister(number)
                 sock.close()
-                replacement = connect(self.order.port)
+                replacement = connect(self.order)
                 self._poll.register(replacement.fileno(), select.EPOLLIN)
                 self._free.append(replacement)
                 return
 
 
-def connect(port: int) -> socket.socket:
+def connect(order: Order) -> socket.socket:
     """A non-blocking connection to this machine."""
-    sock = socket.create_connection(("127.0.0.1", port), timeout=5)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if order.socket is not None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.settimeout(CONNECT_S)
+        sock.connect(order.socket)
+    else:
+        sock = socket.create_connection(("127.0.0.1", order.port), timeout=CONNECT_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setblocking(False)
     return sock
 
@@ -253,20 +261,20 @@ def is_open(sock: socket.socket) -> bool:
 
 
 class Connections:
-    """Keep-alive connections kept from order to order, by port."""
+    """Keep-alive connections kept from order to order, by where they go."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, list[socket.socket]] = {}
+        self._kept: dict[int | str, list[socket.socket]] = {}
 
     def run(self, order: Order) -> Outcome:
         """Carry one order out on kept connections, opening what is missing."""
-        kept = [sock for sock in self._kept.pop(order.port, []) if is_open(sock)]
+        kept = [sock for sock in self._kept.pop(order.target(), []) if is_open(sock)]
         while len(kept) > order.connections:
             kept.pop().close()
         while len(kept) < order.connections:
-            kept.append(connect(order.port))
+            kept.append(connect(order))
         run = Run(order, kept)
-        self._kept[order.port] = run.carry_out()
+        self._kept[order.target()] = run.carry_out()
         return run.outcome
 
 

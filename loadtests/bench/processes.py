@@ -128,9 +128,7 @@ def free_port() -> int:
         return port
 
 
-def wait_until(
-    met: Callable[[], bool], started: Started, what: str, within_s: float = READY_WITHIN_S
-) -> None:
+def wait_until(met: Callable[[], bool], started: Started, what: str, within_s: float = READY_WITHIN_S) -> None:
     """Poll until `met` holds; a process that ended or took too long is an error, with its words."""
     deadline = time.monotonic() + within_s
     while not met():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.bench import cpu
-from loadtests.bench.processes import ENDS_CORE, SUBJECT_CORE, Stage, Started, free_port, wait_until
+from loadtests.bench.processes import ENDS_CORE, REPOSITORY, Stage, Started, free_port, wait_until
 from loadtests.bench.tools import Tools
 from loadtests.bench.wire import ANSWER_BODY, REQUEST_BODY, infer_path
 
@@ -39,9 +39,7 @@ def backend(stage: Stage, name: str, *kinds: str) -> dict[str, int]:
     """Start one backend process that serves these kinds; their ports."""
     ports = {kind: free_port() for kind in kinds}
     arguments = [f"{kind}={port}" for kind, port in ports.items()]
-    started = stage.start(
-        name, [sys.executable, "-m", "loadtests.bench.backend", *arguments], ENDS_CORE
-    )
+    started = stage.start(name, [sys.executable, "-m", "loadtests.bench.backend", *arguments], ENDS_CORE)
     if "static" in ports:
         wait_until(lambda: answers(ports["static"]), started, "no answer")
     return ports
@@ -77,41 +75,41 @@ def envoy(stage: Stage, tools: Tools, config: str, ports: dict[str, int]) -> Sub
 
 
 def tiltyard(
-    stage: Stage, tools: Tools, config: str, ports: dict[str, int], core: int | None = SUBJECT_CORE
+    stage: Stage, tools: Tools, config: str, values: dict[str, int], request_body: str | None = None
 ) -> Subject:
     """Tiltyard with one of the committed configurations, all its processes on one core."""
     listen, admin = free_port(), free_port()
-    path = fill_in(stage, f"{config}.yaml", ports | {"listen": listen, "admin": admin})
-    started = stage.start(
-        f"{config}-{listen}", [*tools.tiltyard, "run", "--config", str(path)], core
-    )
-    return ready(Subject("tiltyard", listen, started, admin))
+    path = fill_in(stage, f"{config}.yaml", values | {"listen": listen, "admin": admin})
+    started = stage.start(f"{config}-{listen}", [*tools.tiltyard, "run", "--config", str(path)])
+    return ready(Subject("tiltyard", listen, started, admin), request_body)
 
 
-def fill_in(stage: Stage, name: str, ports: dict[str, int]) -> Path:
-    """A committed configuration with this run's ports and directory in it."""
+def fill_in(stage: Stage, name: str, values: dict[str, int]) -> Path:
+    """A committed configuration with this run's ports and directories in it."""
     text = (CONFIGS / name).read_text()
-    for key, port in ports.items():
-        text = text.replace(f"@{key.upper()}@", str(port))
-    text = text.replace("@DIRECTORY@", str(stage.directory))
-    path = stage.directory / f"{ports['listen']}-{name}"
+    for key, value in values.items():
+        text = text.replace(f"@{key.upper()}@", str(value))
+    text = text.replace("@DIRECTORY@", str(stage.directory)).replace("@REPOSITORY@", str(REPOSITORY))
+    path = stage.directory / f"{values['listen']}-{name}"
     path.write_text(text)
     return path
 
 
-def ready(subject: Subject) -> Subject:
-    """The subject once it answers the request as expected."""
-    wait_until(lambda: answers(subject.port), subject.started, "no answer")
+def ready(subject: Subject, request_body: str | None = None) -> Subject:
+    """The subject once it answers the request as expected, or another request with a 200."""
+    wait_until(lambda: answers(subject.port, request_body), subject.started, "no answer")
     return subject
 
 
-def answers(port: int) -> bool:
+def answers(port: int, request_body: str | None = None) -> bool:
     """Whether the request gets its answer on this port now."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request("POST", infer_path(), REQUEST_BODY, {"content-type": "application/json"})
+        body = request_body or REQUEST_BODY
+        connection.request("POST", infer_path(), body, {"content-type": "application/json"})
         answer = connection.getresponse()
-        return answer.status == 200 and answer.read() == ANSWER_BODY
+        said = answer.read()
+        return answer.status == 200 and (request_body is not None or said == ANSWER_BODY)
     except (OSError, http.client.HTTPException):
         return False
     finally:

@@ -13,10 +13,7 @@ def render(findings: list[Finding]) -> str:
     """All findings as one table."""
     lines = [HEADINGS, *(_cells(finding) for finding in findings)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
 
 
@@ -46,10 +43,4 @@ def _series(series: Series | None, unit: str) -> str:
 
 
 def _number(value: float) -> str:
-    return (
-        f"{value:.2f}"
-        if abs(value) < 10
-        else f"{value:.1f}"
-        if abs(value) < 1000
-        else f"{value:,.0f}"
-    )
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1000 else f"{value:,.0f}"

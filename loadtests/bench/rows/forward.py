@@ -32,13 +32,10 @@ def measure(bench: Bench) -> list[Finding]:
 
     turns = interleave(list(all_subjects), bench.effort.rounds, turn)
     workers = ours.pids("tiltyard: worker")
-    worker = Series.of(
-        "tiltyard worker", [turn.us_per_request(workers) for turn in turns["tiltyard"]]
-    )
+    worker = Series.of("tiltyard worker", [turn.us_per_request(workers) for turn in turns["tiltyard"]])
     tree = Series.of("tiltyard, all", [turn.us_per_request() for turn in turns["tiltyard"]])
     costs = {
-        name: Series.of(all_subjects[name].name, [t.us_per_request() for t in turns[name]])
-        for name in all_subjects
+        name: Series.of(all_subjects[name].name, [t.us_per_request() for t in turns[name]]) for name in all_subjects
     }
     limits = {"nginx": NGINX_LIMIT, "envoy": ENVOY_LIMIT}
     findings = [
@@ -47,7 +44,5 @@ def measure(bench: Bench) -> list[Finding]:
         for name, limit in limits.items()
         if name in costs
     ]
-    rates = Series.of(
-        "tiltyard", [turn.outcome.answered / turn.outcome.seconds for turn in turns["tiltyard"]]
-    )
+    rates = Series.of("tiltyard", [turn.outcome.answered / turn.outcome.seconds for turn in turns["tiltyard"]])
     return [*findings, Finding(ROW, "requests/s", rates), faults(ROW, turns["tiltyard"])]

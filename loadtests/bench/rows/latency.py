@@ -47,9 +47,7 @@ def measure(bench: Bench) -> list[Finding]:
     return findings
 
 
-def added(
-    which: str, through: list[Outcome], direct: list[Outcome], name: str, limit: float | None
-) -> Finding:
+def added(which: str, through: list[Outcome], direct: list[Outcome], name: str, limit: float | None) -> Finding:
     """One quantile of a subject over that of the direct call, round by round."""
     return Finding(
         f"{ROW}, {which}",
