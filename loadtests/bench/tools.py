@@ -35,7 +35,7 @@ class Tools:
 
 def find(tiltyard: str | None) -> Tools:
     """Look for everything, installing nginx when that is allowed and needed."""
-    tools = Tools(tiltyard=_tiltyard(tiltyard))
+    tools = Tools(tiltyard=tiltyard_command(tiltyard))
     tools.nginx = _nginx(tools.missing)
     tools.envoy = _envoy(tools.missing)
     if tools.nginx:
@@ -45,7 +45,7 @@ def find(tiltyard: str | None) -> Tools:
     return tools
 
 
-def _tiltyard(given: str | None) -> list[str]:
+def tiltyard_command(given: str | None) -> list[str]:
     """The command of this environment unless another one was given (to measure another build)."""
     if given:
         return [given]
