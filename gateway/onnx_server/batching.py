@@ -33,7 +33,8 @@ MAX_WAITING = 1_024
 MAX_WAITING_BYTES = 256 * 1024 * 1024
 """Body bytes of the requests that wait; one request alone may be larger."""
 PROOFS = 8
-RELATIVE_NOISE, ABSOLUTE_NOISE = 1e-3, 1e-5
+NOISE = 1e-3
+"""Of an output's largest magnitude: matrix products of several rows add up in another order."""
 
 Signature = tuple[object, ...]
 
@@ -243,10 +244,11 @@ def _split(results: Sequence[Array], rows: Sequence[int]) -> list[list[Array]]:
 
 
 def _is_same(alone: Array, together: Array) -> bool:
-    """Equal; floating-point numbers up to the noise that another order of summation makes."""
+    """Equal; floating-point numbers up to noise."""
     if alone.shape != together.shape:
         return False
     if np.issubdtype(alone.dtype, np.floating):
-        relative = max(RELATIVE_NOISE, 8 * float(np.finfo(alone.dtype.name).eps))
-        return bool(np.allclose(alone, together, relative, ABSOLUTE_NOISE, equal_nan=True))
+        largest = np.abs(alone[np.isfinite(alone)]).max(initial=0)
+        noise = max(NOISE, 8 * float(np.finfo(alone.dtype.name).eps)) * float(largest)
+        return bool(np.allclose(alone, together, rtol=0, atol=noise, equal_nan=True))
     return bool(np.array_equal(alone, together))

@@ -25,7 +25,7 @@ from gateway.http1.exchange import Exchange
 from gateway.http1.limits import Limits
 from gateway.http1.server import ServerConnection
 from gateway.onnx_server.api import MAX_BODY_BYTES, Api, Inference, Reply, refusal
-from gateway.onnx_server.errors import ModelUnusable, Refused
+from gateway.onnx_server.errors import Refused
 from gateway.onnx_server.runner import Runner
 from gateway.onnx_server.session import load
 
@@ -139,16 +139,3 @@ async def start_model(server: ModelServer, sock: socket.socket) -> ModelApplicat
     application = ModelApplication(Api(server, model), runner)
     await application.listen(sock)
     return application
-
-
-async def serve_model(server: ModelServer, sock: socket.socket, stop: asyncio.Event) -> int:
-    """Serve one model until `stop` is set, then drain; the exit status of the process."""
-    try:
-        application = await start_model(server, sock)
-    except ModelUnusable as error:
-        log("model-unusable", "error", model=server.model, version=server.version, cause=str(error))
-        return 1
-    log("model-serving", model=server.model, version=server.version)
-    await stop.wait()
-    await application.drain()
-    return 0
