@@ -6,7 +6,7 @@ from statistics import median
 
 from loadtests.bench.findings import Finding, Measure, Series
 
-HEADINGS = ("what", "subject", "beside", "judged: median (min - max)", "target", "holds")
+HEADINGS = ("what", "subject", "beside", "judged: median (min - max)", "target", "holds", "")
 
 
 def render(findings: list[Finding]) -> str:
@@ -27,15 +27,8 @@ def _cells(finding: Finding) -> tuple[str, ...]:
     if finding.limit is not None:
         target = f"{'≥' if finding.at_least else '≤'} {_number(finding.limit)}{sign}{unit}"
     holds = {True: "yes", False: "NO", None: ""}[finding.holds()]
-    row = finding.row + (f" [{finding.note}]" if finding.note else "")
-    return (
-        row,
-        _series(finding.subject, finding.unit),
-        _series(finding.rival, finding.unit),
-        verdict,
-        target,
-        holds,
-    )
+    subject, rival = _series(finding.subject, finding.unit), _series(finding.rival, finding.unit)
+    return (finding.row, subject, rival, verdict, target, holds, finding.note)
 
 
 def _series(series: Series | None, unit: str) -> str:

@@ -43,12 +43,10 @@ def measure(bench: Bench) -> list[Finding]:
     flight = a_flight()
     served = {name: serve(bench, batch, flight) for name, batch in BATCHES.items()}
     cases: dict[str, tuple[Served, int, str | None]] = {
-        f"{name}, {count} connections": (served[name], count, served[name].socket)
-        for name in served
-        for count in CONNECTIONS
+        f"{name}, {count} conn.": (served[name], count, served[name].socket) for name in served for count in CONNECTIONS
     }
     with_batches = served["batching on"]
-    cases[f"{WHOLE_PATH}, {CONNECTIONS[-1]} connections"] = (with_batches, CONNECTIONS[-1], None)
+    cases[f"{WHOLE_PATH}, {CONNECTIONS[-1]} conn."] = (with_batches, CONNECTIONS[-1], None)
 
     def turn(name: str, seconds: float = bench.effort.turn_s) -> Turn:
         model, count, socket = cases[name]
@@ -67,11 +65,11 @@ def finding(name: str, gateway: Subject, turns: list[Turn]) -> Finding:
     p50 = median(turn.outcome.p50_us for turn in turns)
     p99 = median(turn.outcome.p99_us for turn in turns)
     wrong = sum(turn.outcome.failed + turn.outcome.unequal for turn in turns)
-    note = f"{name}: {rate:,.0f} requests/s, p50 {p50:,.0f} µs, p99 {p99:,.0f} µs, {wrong} wrong"
+    note = f"{rate:,.0f} requests/s, p50 {p50:,.0f} µs, p99 {p99:,.0f} µs, {wrong} wrong"
     pids = None if name.startswith(WHOLE_PATH) else gateway.pids("tiltyard: model")
     who = "all processes" if pids is None else "model process"
     spent = Series.of(who, [turn.us_per_request(pids) for turn in turns])
-    return Finding(ROW, "µs CPU", spent, note=note)
+    return Finding(f"{ROW}, {name}", "µs CPU", spent, note=note)
 
 
 def a_flight() -> str:
