@@ -32,10 +32,14 @@ class Command:
 
 COMMANDS: Final = {
     "run": Command("gateway.cli.run:run", "Run the gateway until it is told to stop."),
-    "check": Command("gateway.cli.check:check", "Validate a configuration file."),
+    "check": Command("gateway.cli.check:check", "Say everything that is wrong with a configuration file."),
     "diff": Command("gateway.cli.diff:diff", "Show what a file would change in the running gateway."),
     "reload": Command("gateway.cli.reload:reload", "Have the running gateway read its file again."),
     "health": Command("gateway.cli.health:health", "Ask the running gateway whether it is ready."),
+    "schema": Command("gateway.cli.schema:schema", "Print the JSON Schema of the configuration file."),
+    "stats": Command(
+        "gateway.cli.stats:stats", "Compute one of the gateway's statistics, on numbers from standard input."
+    ),
 }
 """In the order in which `tiltyard --help` lists them."""
 

@@ -102,13 +102,17 @@ class Reloader:
         self._in_force: Snapshot | None = None
         self._seen: Signature | None = None
         self._asked = asyncio.Event()
+        self._stopping = False
         self._waiters: list[asyncio.Future[Outcome]] = []
-        self.last: Outcome | None = None
+        self.last = Outcome("unchanged", "")
+        """What the last pass led to; before the first one, that what was started with is in force."""
         self._ok = counters.gauge(RELOAD_OK, ())
         counters.cells[self._ok] = 1
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Take note of the configuration in force."""
+        if self._in_force is None:
+            self.last = Outcome("unchanged", snapshot.id)
         self._in_force = snapshot
 
     def ask(self) -> None:
@@ -122,12 +126,16 @@ class Reloader:
         self._asked.set()
         return await waiter
 
+    def stop(self) -> None:
+        """Let `run` end; a pass that has begun is finished."""
+        self._stopping = True
+
     async def run(self) -> None:
         """Pass over the file whenever it has changed or somebody has asked; the first time at
         once.
         """
         await self._pass(quiet=True)
-        while True:
+        while not self._stopping:
             asked = await self._asked_within(POLL_S)
             if asked or signature(self._source.path) != self._seen:
                 await self._pass(quiet=False)

@@ -28,8 +28,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor starts a child with, on its command line. `line` and `sockets` are file
     descriptors.
 
-    `title` follows `tiltyard: ` in the process list; `server` is the key of the model server to
-    be.
+    `title` follows `tiltyard: ` in the process list; `server` says what a model server is to load. It is given here and
+    not taken from a configuration, because a model server may outlive the last one that names it.
     """
 
     role: RoleName
@@ -38,10 +38,19 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     line: int
     sockets: dict[SocketName, int]
-    state: str
-    runtime_directory: str
-    config_path: str
-    server: str | None = None
+    state: Path
+    runtime_directory: Path
+    config_path: Path
+    server: ModelServer | None = None
+
+    def encode(self) -> bytes:
+        """As text for a command line."""
+        return msgspec.json.encode(self, enc_hook=str)
+
+    @classmethod
+    def decode(cls, text: str) -> Assignment:
+        """What `encode` made."""
+        return msgspec.json.decode(text, type=cls, dec_hook=lambda kind, value: kind(value))
 
 
 class StartRefused(Exception):
@@ -96,7 +105,7 @@ class ChildContext:
     sockets: Mapping[SocketName, socket.socket]
     supervisor: Supervisor
     fail: Callable[[str], None]
-    server: str | None = None
+    server: ModelServer | None = None
     on_reload: Callable[[], None] = field(default=lambda: None)
     """Set by the control role: called when an operator has asked for a reload."""
     _counters: Counters | None = None
@@ -112,10 +121,6 @@ class ChildContext:
     def shadow_path(self) -> str:
         """The Unix socket on which the shadow process takes offers."""
         return str(self.runtime_directory / "shadow.sock")
-
-    def model_server(self, snapshot: Snapshot) -> ModelServer:
-        """The model server this process is to be."""
-        return snapshot.servers[self.server or ""]
 
     def close(self) -> None:
         """Let go of what was opened here."""

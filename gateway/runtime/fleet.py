@@ -101,9 +101,9 @@ class Fleet:
             title=titles.get(role, role),
             line=-1,
             sockets={key: listener.fileno() for key, listener in sockets.items()},
-            state=str(self.site.state),
-            runtime_directory=str(self.site.runtime_directory),
-            config_path=str(self.site.config_path),
-            server=server.key if server else None,
+            state=self.site.state,
+            runtime_directory=self.site.runtime_directory,
+            config_path=self.site.config_path,
+            server=server,
         )
         return Slot(assignment, self._wiring)

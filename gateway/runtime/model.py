@@ -22,7 +22,8 @@ class ModelRole:
 
     async def start(self, snapshot: Snapshot) -> None:
         """Load the file, then accept requests."""
-        server = self._context.model_server(snapshot)
+        server = self._context.server
+        assert server is not None, "a model process is always told what to load"
         try:
             self._application = await start_model(server, self._context.sockets["model"])
         except ModelUnusable as unusable:

@@ -5,11 +5,11 @@ end.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from typing import Final, Literal
 
 import msgspec
@@ -67,8 +67,10 @@ class ChildProcess:
         """Fork and exec. The child inherits its sockets and `inherit`, and is in no terminal's
         process group.
         """
-        ours, theirs = socket.socketpair()
-        with theirs:
+        with ExitStack() as held:
+            ours, theirs = socket.socketpair()
+            held.callback(ours.close)
+            held.enter_context(theirs)
             assignment = msgspec.structs.replace(assignment, line=theirs.fileno())
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -77,12 +79,14 @@ class ChildProcess:
                 "-m",
                 module,
                 assignment.name,
-                msgspec.json.encode(assignment),
+                assignment.encode(),
                 stdin=asyncio.subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), *assignment.sockets.values(), *inherit),
                 process_group=0,
             )
-        child = cls(assignment.name, process, await supervisor_end(ours))
+            child = cls(assignment.name, process, await supervisor_end(ours))
+            held.pop_all()
+            theirs.close()
         child._follow(hear)
         return child
 
@@ -144,7 +148,7 @@ class ChildProcess:
 
     async def kill(self) -> None:
         """End it at once."""
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             self._process.kill()
         await self.ended.wait()
 

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import setproctitle
 import uvloop
 
@@ -62,7 +61,7 @@ class Session:
     def __init__(self, assignment: Assignment, line: Line[ToChild], make: MakeRole):
         self._line = line
         self._link = SupervisorLink(line)
-        self._runtime_directory = Path(assignment.runtime_directory)
+        self._runtime_directory = assignment.runtime_directory
         self._applies: asyncio.Queue[Apply] = asyncio.Queue()
         self._drain = asyncio.Event()
         self._broken = asyncio.Event()
@@ -71,9 +70,9 @@ class Session:
             role=assignment.role,
             index=assignment.index,
             name=assignment.name,
-            state=Path(assignment.state),
-            runtime_directory=Path(assignment.runtime_directory),
-            config_path=Path(assignment.config_path),
+            state=assignment.state,
+            runtime_directory=assignment.runtime_directory,
+            config_path=assignment.config_path,
             sockets={name: socket.socket(fileno=number) for name, number in assignment.sockets.items()},
             supervisor=self._link,
             fail=self._fail,
@@ -218,7 +217,7 @@ def main(find_role: Callable[[str], MakeRole] = role_maker) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
-    assignment = msgspec.json.decode(sys.argv[2], type=Assignment)
+    assignment = Assignment.decode(sys.argv[2])
     setproctitle.setproctitle(f"tiltyard: {assignment.title}")
     name_process(assignment.title)
     capture_logging()

@@ -144,7 +144,7 @@ class Supervisor:
         log("stopped")
 
     async def _or_forced(self, stopping: Coroutine[None, None, None]) -> None:
-        """Stop in order, unless a second signal says not to wait."""
+        """Stop in order, unless a second Ctrl-C says not to wait."""
         orderly = asyncio.create_task(stopping)
         forced = asyncio.create_task(self._force.wait())
         await asyncio.wait([orderly, forced], return_when=asyncio.FIRST_COMPLETED)
@@ -157,11 +157,12 @@ class Supervisor:
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._asked_to_stop)
-        loop.add_signal_handler(signal.SIGINT, self._asked_to_stop)
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, self._interrupted)
         loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
 
-    def _asked_to_stop(self) -> None:
+    def _interrupted(self) -> None:
+        """Ctrl-C: stop in order; pressed again, at once. An orchestrator may repeat its SIGTERM in peace."""
         if self._stop.is_set():
             self._force.set()
         self._stop.set()

@@ -3,7 +3,7 @@
 `python -m tests.support.roles --config FILE` is a whole gateway whose worker and shadow are these; control and model
 servers are the real ones. The environment says how they misbehave:
 
-    TEST_WORKER=refuse|crash|hang-in-drain|fail-apply
+    TEST_WORKER=refuse|crash|hang-in-start|hang-in-drain|fail-apply
 """
 
 import asyncio
@@ -45,6 +45,9 @@ class ScriptedWorker:
             raise StartRefused("the test wants it so")
         if self._manner == "crash":
             os._exit(7)
+        if self._manner == "hang-in-start":
+            self._told("starts")
+            await asyncio.Event().wait()
         self._snapshot_id = snapshot.id
         self._told("start", snapshot.id)
         self._server = await asyncio.start_server(self._answer, sock=self._context.sockets["inference"])

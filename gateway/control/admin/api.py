@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, ParamSpec, Protocol, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -24,7 +24,11 @@ from gateway.control.reload import Outcome, Reloader
 from gateway.control.status import GatewayStatus, ProcessStatus, Supervisor
 from gateway.core.config import canonical
 from gateway.core.pair import Pair
+from gateway.core.ports import PairStoreError
 from gateway.core.snapshot import Model, Snapshot
+
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 
 
 class Evidence(Protocol):
@@ -54,7 +58,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
     status: Literal["ready", "not-ready", "stopping"]
     config_id: str
-    reload: Outcome | None
+    reload: Outcome
     unreachable: tuple[str, ...]
     inference: str
     admin: str
@@ -175,7 +179,7 @@ class Api:
                 "Champion and challengers of one model: counts, agreement, differences, latency",
                 "application/json",
                 self.report,
-                (AdminProblem.MODEL_NOT_FOUND,),
+                (AdminProblem.MODEL_NOT_FOUND, AdminProblem.UNAVAILABLE),
             ),
             Endpoint(
                 "/api/pairs/{request_id}",
@@ -184,7 +188,7 @@ class Api:
                 "The answers to one request, side by side",
                 Pairs,
                 self.pairs,
-                (AdminProblem.PAIR_NOT_FOUND,),
+                (AdminProblem.PAIR_NOT_FOUND, AdminProblem.UNAVAILABLE),
             ),
             Endpoint(
                 "/api/config",
@@ -246,12 +250,12 @@ class Api:
         snapshot, model = self._sources.snapshot(), str(request.path_params["model"])
         if model not in snapshot.models:
             raise Refused(AdminProblem.MODEL_NOT_FOUND, f"there is no model {model!r}")
-        return _json(await asyncio.to_thread(self._sources.evidence.report, snapshot, model))
+        return _json(await _ask(self._sources.evidence.report, snapshot, model))
 
     async def pairs(self, request: Request) -> Response:
         """The evidence on one request."""
         request_id = str(request.path_params["request_id"])
-        found = await asyncio.to_thread(self._sources.evidence.pairs, request_id)
+        found = await _ask(self._sources.evidence.pairs, request_id)
         if not found:
             raise Refused(AdminProblem.PAIR_NOT_FOUND, f"there is no pair of request {request_id!r}")
         return _json(Pairs(request_id, tuple(found)))
@@ -293,6 +297,14 @@ def _summary(snapshot: Snapshot, model: Model) -> ModelSummary:
         ),
         versions=tuple(model.versions),
     )
+
+
+async def _ask(question: Callable[Asked, Answer], *about: Asked.args, **how: Asked.kwargs) -> Answer:
+    """Ask the store in a thread."""
+    try:
+        return await asyncio.to_thread(question, *about, **how)
+    except PairStoreError as error:
+        raise Refused(AdminProblem.UNAVAILABLE, str(error)) from error
 
 
 def _json(document: object, status: int = 200) -> Response:

@@ -45,8 +45,8 @@ class AdminProblem(Enum):
     UNAVAILABLE = (
         "unavailable",
         503,
-        "The supervisor does not answer",
-        "Retry; see the log of the supervisor.",
+        "What is asked for cannot be had now",
+        "Retry; the detail says what failed.",
     )
 
     def __init__(self, code: str, status: int, title: str, remedy: str):
