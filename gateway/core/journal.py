@@ -99,6 +99,11 @@ class Journal:
         self._path = directory / f"{prefix}-{self._next:010d}{OPEN_SUFFIX}"
 
     @property
+    def directory(self) -> Path:
+        """Where the segments are."""
+        return self._directory
+
+    @property
     def size_bytes(self) -> int:
         """Bytes in the open segment."""
         return self._size
@@ -126,6 +131,10 @@ class Journal:
             os.ftruncate(self._descriptor, self._size)
             raise
         self._size += len(data)
+
+    def roll_if_full(self) -> None:
+        """Close the segment once it has its size; not part of `append`, so that a writer can first note what it
+        appended."""
         if self._size >= self._segment_bytes:
             self.roll()
 

@@ -68,11 +68,10 @@ OFFERED = Family(
 )
 SHADOW = Family(
     "tiltyard_shadow_total",
-    "What the shadow process did with the requests handed to it; `taken` is all of them.",
+    "What the shadow process did with the requests it took over from the workers.",
     ("model", "challenger"),
     "state",
     (
-        "taken",
         "sampled_out",
         *(f"skipped_{reason}" for reason in SKIP_REASONS),
         "sent",
@@ -82,6 +81,8 @@ SHADOW = Family(
         "cancelled",
         "stored",
         *(f"unstored_{reason}" for reason in UNSTORED_REASONS),
+        "failure_stored",
+        "failure_unstored",
     ),
 )
 TAKEN = Family(
@@ -90,6 +91,13 @@ TAKEN = Family(
     ("worker", "model", "challenger"),
     "",
     ("count",),
+)
+JOURNAL = Family(
+    "tiltyard_pair_journal_sequence",
+    "Number of the last pair record that is in the journal and counted.",
+    (),
+    "",
+    ("sequence",),
 )
 CHALLENGER_DURATION = Family(
     "tiltyard_challenger_duration_seconds",
@@ -145,6 +153,7 @@ FAMILIES = (
     OFFERED,
     SHADOW,
     TAKEN,
+    JOURNAL,
     CHALLENGER_DURATION,
     CONNECTIONS,
     ACCESS_LOG,

@@ -112,6 +112,8 @@ class Model:
     slices: tuple[Slice, ...]
     payload: Literal["body", "digest", "none"]
     body_cap_bytes: int
+    timeout_s: float
+    """From a request's first byte to its answer's last; a version's own `timeout_s` is for the backend alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ def _model(name: str, model: written.Model, config: written.Gateway, runtime_dir
         slices=tuple(_slice(slice_name, text) for slice_name, text in model.slices.items()),
         payload=payload,
         body_cap_bytes=sizes.body if sizes.mode == "enforce" else 2**63,
+        timeout_s=model.timeout,
     )
 
 

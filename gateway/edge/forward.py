@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 
+from gateway.core.flow import Flow
 from gateway.core.open_inference import HEAD_LENGTH_FIELD, sequence_of
 from gateway.edge.exchange import Exchange
 from gateway.edge.routing.route import Route
 from gateway.http1.client import BUFFER_BYTES, Answer, ClientConnection
 from gateway.http1.date import DateLine
-from gateway.http1.errors import UpstreamClosed
 from gateway.http1.head import HOP_BY_HOP, connection_options, end_to_end
+from gateway.upstream.call import call_whole, connect, give_back
 from gateway.upstream.pool import Pool
 
 REQUEST_ENDS_HERE = HOP_BY_HOP | {
@@ -44,47 +45,32 @@ async def forward(exchange: Exchange, route: Route, buffer_bytes: int) -> Answer
         lines.append(b"x-client-request-id: %b\r\n" % exchange.client_id)
     lines.append(_VIA[exchange.version])
     exchange.section = section = b"".join(lines)
+    flow = exchange.flow
+    assert flow is not None
     if await exchange.gather(route.model.body_cap_bytes, buffer_bytes):
         body = exchange.take()
         exchange.keep_request(body)
         sequence = sequence_of(body, exchange.field(HEAD_LENGTH_FIELD)) if len(route.replicas.pools) > 1 else ""
         pool = route.replicas.choose(sequence)
+        await _begin_call(exchange, route, pool, flow)
         framing = b"content-length: %d\r\n\r\n" % len(body) if body or exchange.method == "POST" else b"\r\n"
-        return await _call_whole(exchange, pool, b"".join((_start(exchange, route, pool), section, framing, body)))
-    return await _call_streaming(exchange, route, section)
+        data = b"".join((_start(exchange, route, pool), section, framing, body))
+        return await call_whole(exchange, pool, flow, data, head_only=exchange.method == "HEAD")
+    return await _call_streaming(exchange, route, section, flow)
 
 
-async def _call_whole(exchange: Exchange, pool: Pool, data: bytes) -> Answer:
-    """Call with the whole request in hand; replay it once if a reused connection turns out to be stale."""
-    flow = exchange.flow
-    assert flow is not None
-    head_only = exchange.method == "HEAD"
-    connection = pool.take() or await pool.connect(flow)
-    exchange.upstream_started = time.monotonic()
-    while True:
-        exchange.pool, exchange.connection = pool, connection
-        reused = connection.calls > 0
-        answer = connection.call(flow, data, whole=True, head_only=head_only)
-        try:
-            await answer.head()
-        except UpstreamClosed:
-            if not reused:
-                raise
-            # It was closed while it lay idle: nothing was answered, and a fresh connection tells for certain.
-            give_back(exchange)
-            connection = await pool.connect(flow)
-        else:
-            return answer
+async def _begin_call(exchange: Exchange, route: Route, pool: Pool, flow: Flow) -> ClientConnection:
+    """Get a connection; from here on the backend's own time runs."""
+    connection = await connect(exchange, pool, flow)
+    exchange.upstream_started = now = time.monotonic()
+    exchange.expect_by(min(exchange.deadline, now + route.version.timeout_s))
+    return connection
 
 
-async def _call_streaming(exchange: Exchange, route: Route, section: bytes) -> Answer:
+async def _call_streaming(exchange: Exchange, route: Route, section: bytes, flow: Flow) -> Answer:
     """Call while the body is still coming in; an answer that comes early ends the sending."""
-    flow = exchange.flow
-    assert flow is not None
     pool = route.replicas.choose()
-    connection = pool.take() or await pool.connect(flow)
-    exchange.pool, exchange.connection = pool, connection
-    exchange.upstream_started = time.monotonic()
+    connection = await _begin_call(exchange, route, pool, flow)
     length = exchange.framing.length
     framing = b"transfer-encoding: chunked\r\n\r\n" if length is None else b"content-length: %d\r\n\r\n" % length
     answer = connection.call(flow, b"".join((_start(exchange, route, pool), section, framing)), whole=False)
@@ -148,11 +134,3 @@ async def relay(exchange: Exchange, route: Route, answer: Answer, buffer_bytes: 
         await exchange.drained()
     exchange.upstream_done = time.monotonic()
     exchange.end()
-
-
-def give_back(exchange: Exchange) -> None:
-    """Let go of the backend's connection: back to its pool, or closed where the call has not ended."""
-    connection = exchange.connection
-    if connection is not None and exchange.pool is not None:
-        exchange.connection = None
-        exchange.pool.release(connection)

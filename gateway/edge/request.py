@@ -12,7 +12,7 @@ from gateway.core.ids import valid_client_id
 from gateway.core.problems import CONTENT_TYPE, Problem, Refusal
 from gateway.edge.client_address import client_address, trusted_peer
 from gateway.edge.exchange import Exchange
-from gateway.edge.forward import forward, give_back, relay
+from gateway.edge.forward import forward, relay
 from gateway.edge.guards.sizes import declared_size
 from gateway.edge.meters import outcome_of
 from gateway.edge.routing.route import Local, Route
@@ -24,6 +24,7 @@ from gateway.http1.errors import (
     UpstreamSaturated,
     UpstreamUnreachable,
 )
+from gateway.upstream.call import give_back
 
 if TYPE_CHECKING:
     from gateway.edge.application import Edge
@@ -142,11 +143,11 @@ _OUTCOMES = {
 
 
 def _time_allowed(exchange: Exchange, route: Route) -> float:
-    """The version's timeout, or less where the client asks for less (`x-request-timeout-ms`)."""
+    """The model's timeout, or less where the client asks for less (`x-request-timeout-ms`)."""
     wished = exchange.field(b"x-request-timeout-ms")
     if wished is not None and wished.isdigit() and len(wished) < 9:
-        return min(route.version.timeout_s, int(wished) / 1000)
-    return route.version.timeout_s
+        return min(route.model.timeout_s, int(wished) / 1000)
+    return route.model.timeout_s
 
 
 def _overdue(exchange: Exchange) -> Refusal:

@@ -87,15 +87,14 @@ class Answer:
 
     async def read_all(self, limit: int) -> bytes:
         """The whole body. Raises UpstreamInvalid when it is larger than `limit` bytes."""
-        while not self.complete:
-            if self._error is not None:
-                raise self._error
-            if self.received > limit or (self.length or 0) > limit:
-                break
-            await pause()
-        if self.received > limit or (self.length or 0) > limit:
+        if (self.length or 0) > limit:
             raise UpstreamInvalid(f"the answer is larger than {limit} bytes")
-        return self.take()
+        parts: list[bytes] = []
+        while part := await self.read():
+            parts.append(part)
+            if self.received > limit:
+                raise UpstreamInvalid(f"the answer is larger than {limit} bytes")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def field(self, name: bytes) -> bytes | None:
         """The first value of a field, by its lower-case name."""

@@ -43,7 +43,7 @@ class Pool:
         self._limit = limit
         self._pending = pending
         self._tls = target.tls.context() if target.tls else None
-        self._idle: list[ClientConnection] = []
+        self._idle: deque[ClientConnection] = deque()
         self._used: set[ClientConnection] = set()
         self._waiting: deque[_Wait] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,10 +60,14 @@ class Pool:
         return len(self._idle)
 
     def take(self) -> ClientConnection | None:
-        """An idle connection, the most recently used first; None if there is none."""
+        """An idle connection, the longest idle first; None if there is none.
+
+        A broken backend's bytes behind its answer show while the connection rests, and end it (`ClientConnection`);
+        taking the last used one first would give them the least time to show.
+        """
         idle = self._idle
         while idle:
-            connection = idle.pop()
+            connection = idle.popleft()
             if not connection.transport.is_closing():
                 self._used.add(connection)
                 return connection
@@ -108,7 +112,7 @@ class Pool:
     def expire_idle(self, now: float) -> None:
         """Close connections that have been idle for long."""
         while self._idle and now - self._idle[0].idle_since > IDLE_EXPIRY_S:
-            self._idle.pop(0).close()
+            self._idle.popleft().close()
 
     def close(self) -> None:
         """Close idle connections; those in use are closed when their calls end, because nobody takes them back."""

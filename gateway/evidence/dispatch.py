@@ -1,0 +1,129 @@
+"""Offers in, lanes out: which challengers see a mirrored request, and in whose queue it waits.
+
+An offer names its route, and with it the snapshot it was made under; sampling, bounds and comparison follow that
+snapshot, also while the configuration changes.
+"""
+
+from __future__ import annotations
+
+from gateway.core.offer import Offer
+from gateway.core.offer import Route as RouteMessage
+from gateway.core.snapshot import Challenger, Model, Snapshot
+from gateway.evidence.compare import Comparator, Rule, compile_rule
+from gateway.evidence.facts import read_facts
+from gateway.evidence.lane import Budget, Job, Lane, Plan
+from gateway.evidence.ledger import Account, Ledger
+from gateway.evidence.sampling import sampled
+from gateway.evidence.shadow_call import CallCancelled, ShadowCaller
+from gateway.upstream.replicas import Registry
+
+KEPT_SNAPSHOTS = 64
+
+
+class Dispatch:
+    """All lanes of the process."""
+
+    def __init__(self, ledger: Ledger, caller: ShadowCaller):
+        self._ledger = ledger
+        self._caller = caller
+        self._budget = Budget(0)
+        self._registry = Registry()
+        self._snapshots: dict[str, Snapshot] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
+
+    # -- snapshots -------------------------------------------------------------------------------------------------
+
+    def remember(self, snapshot: Snapshot) -> None:
+        """Know a snapshot, because offers name the one they were made under."""
+        self._snapshots.pop(snapshot.id, None)
+        self._snapshots[snapshot.id] = snapshot
+        while len(self._snapshots) > KEPT_SNAPSHOTS:
+            del self._snapshots[next(iter(self._snapshots))]
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Make a snapshot the present one."""
+        self.remember(snapshot)
+        self._budget.limit = snapshot.config.shadow.queue_bytes
+
+    def expire_idle(self, now: float) -> None:
+        """Close connections that have been idle for long."""
+        for pool in self._registry.pools():
+            pool.expire_idle(now)
+
+    # -- offers ----------------------------------------------------------------------------------------------------
+
+    def plans(self, route: RouteMessage) -> list[Plan | Account]:
+        """What to do with the offers of a route, per challenger.
+
+        An account alone stands for a challenger of a snapshot that is not known here any more: its offers are lost.
+        """
+        snapshot = self._snapshots.get(route.snapshot_id)
+        model = snapshot.models.get(route.model) if snapshot is not None else None
+        known = {c.version.name: c for c in model.challengers} if model is not None else {}
+        comparator = _comparator(model) if model is not None else None
+        plans: list[Plan | Account] = []
+        for name in route.challengers:
+            challenger = known.get(name)
+            if snapshot is None or model is None or challenger is None or comparator is None:
+                plans.append(self._ledger.account(route.model, name))
+            else:
+                plans.append(self._plan(snapshot, model, challenger, comparator))
+        return plans
+
+    def take(self, offer: Offer, plans: list[Plan | Account]) -> None:
+        """Bring one offer to each of its challengers' lanes."""
+        facts = None
+        for plan in plans:
+            if isinstance(plan, Account):
+                plan.add("skipped_shadow_lost")
+                continue
+            if facts is None:
+                facts = read_facts(offer, plan.model)
+            share = plan.challenger.share
+            key = facts.sequence or offer.request_id
+            if sampled(plan.model.name, plan.challenger.version.name, key, share):
+                plan.lane.enter(Job(offer, plan, facts))
+            else:
+                plan.lane.account.add("sampled_out")
+
+    @property
+    def idle(self) -> bool:
+        """Whether no lane holds anything."""
+        return all(lane.idle for lane in self._lanes.values())
+
+    def stop(self) -> None:
+        """Skip what waits and give up what is in flight."""
+        for lane in self._lanes.values():
+            lane.empty("shutdown")
+            for job in list(lane.running):
+                if job.flow is not None:
+                    job.flow.throw(CallCancelled())
+
+    def _plan(self, snapshot: Snapshot, model: Model, challenger: Challenger, comparator: Comparator) -> Plan:
+        key = (model.name, challenger.version.name)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(self._ledger.account(*key), self._caller.launch, self._budget)
+        return Plan(
+            snapshot_id=snapshot.id,
+            model=model,
+            challenger=challenger,
+            comparator=comparator,
+            replicas=self._registry.of(challenger.version),
+            lane=lane,
+            max_age_s=snapshot.config.shadow.max_age,
+        )
+
+
+def _comparator(model: Model) -> Comparator:
+    compare = model.compare
+    return compile_rule(
+        Rule(
+            kind=compare.kind,
+            output=compare.output,
+            absolute=compare.tolerance.absolute,
+            relative=compare.tolerance.relative,
+            ignore=tuple(compare.ignore),
+            ordered=compare.order == "strict",
+        )
+    )

@@ -1,0 +1,225 @@
+"""One challenger call: the mirrored request out, the answer back, compared with the champion's, and a pair written.
+
+The request goes without credentials and is marked as shadow. Nothing here can reach the client: the champion's answer
+was sent before the offer was made.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.core.counters import Counters
+from gateway.core.flow import Flow
+from gateway.core.metrics import CHALLENGER_DURATION, DURATION_BOUNDS_S
+from gateway.core.offer import Offer
+from gateway.core.open_inference import HEAD_LENGTH_FIELD
+from gateway.core.pair import Outcome, Pair
+from gateway.evidence.compare.answers import Body
+from gateway.evidence.compare.bodies import Uncompared, compare_bodies
+from gateway.evidence.content import ContentError, decoded
+from gateway.evidence.lane import Job, Plan
+from gateway.evidence.pairs import PairWriter, kept
+from gateway.http1.client import Answer
+from gateway.http1.deadlines import NEVER, Deadlines
+from gateway.http1.errors import DeadlineExceeded, UpstreamFault
+from gateway.upstream.call import call_whole, connect, give_back
+
+CREDENTIALS = (
+    b"authorization",
+    b"cookie",
+    b"proxy-authorization",
+    b"x-api-key",
+    b"api-key",
+    b"x-auth-token",
+    b"x-amz-security-token",
+    b"x-goog-api-key",
+)
+"""Request fields that challengers never get: they are not whom the client trusted with them."""
+_MARK = b"x-shadow: 1\r\n"
+_SUM_US = CHALLENGER_DURATION.at("sum_us")
+
+CrashReport = Callable[[str, Exception], None]
+
+
+class CallCancelled(Exception):
+    """The process stops and this call is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came of a call. `content` is decoded of its content coding; empty where no whole answer came."""
+
+    outcome: Outcome
+    detail: str = ""
+    status: int = 0
+    content: bytes = b""
+    head_length: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A reply held against the champion's answer."""
+
+    outcome: Outcome
+    detail: str
+    agree: bool | None = None
+    difference: float | None = None
+    paths: tuple[str, ...] = ()
+
+
+class ShadowCaller:
+    """Makes the calls of all lanes."""
+
+    def __init__(self, counters: Counters, pairs: PairWriter, deadlines: Deadlines, report: CrashReport):
+        self._cells = counters.cells
+        self._pairs = pairs
+        self._deadlines = deadlines
+        self._report = report
+
+    def launch(self, job: Job) -> None:
+        """Start the call of a job; its lane hears of its end."""
+
+        def done(error: Exception | None) -> None:
+            if error is not None:
+                job.plan.lane.account.add("error")
+                self._report(job.offer.request_id, error)
+            self._deadlines.unwatch(job)
+            job.plan.lane.ended(job)
+
+        job.started = time.monotonic()
+        job.deadline = job.started + job.plan.challenger.settings.timeout
+        job.plan.lane.account.add("sent")
+        flow = job.flow = Flow(self._run(job), done)
+        self._deadlines.watch(job)
+        flow.wake()
+
+    async def _run(self, job: Job) -> None:
+        """Call, then count and write what came of it."""
+        settings = job.plan.challenger.settings
+        try:
+            reply = await self._call(job)
+        except DeadlineExceeded:
+            reply = Reply("timeout", f"no whole answer within {settings.timeout:g} s")
+        except CallCancelled:
+            reply = Reply("cancelled", "the gateway stopped")
+        except (UpstreamFault, ContentError) as fault:
+            reply = Reply("error", str(fault))
+        finally:
+            give_back(job)
+        now = time.monotonic()
+        job.deadline = NEVER
+        breaker = job.plan.lane.breaker
+        if reply.outcome == "ok":
+            breaker.succeeded()
+        elif reply.outcome == "cancelled":
+            breaker.undecided()
+        else:
+            breaker.failed(now, settings.breaker.failures, settings.breaker.open)
+        self._record(job, reply, now - job.started)
+
+    async def _call(self, job: Job) -> Reply:
+        flow = job.flow
+        assert flow is not None
+        pool = job.plan.replicas.choose(job.facts.sequence)
+        await connect(job, pool, flow)
+        request = shadow_request(job.offer, pool.target.base_path, pool.target.authority)
+        answer = await call_whole(job, pool, flow, request)
+        limit = job.plan.challenger.settings.answer
+        content = decoded(await answer.read_all(limit), _text(answer, b"content-encoding"), limit)
+        if 200 <= answer.status < 300:
+            return Reply("ok", "", answer.status, content, _text(answer, HEAD_LENGTH_FIELD))
+        return Reply("error", f"status {answer.status}", answer.status, content)
+
+    def _record(self, job: Job, reply: Reply, took_s: float) -> None:
+        """Compare, count, and hand the record to the journal."""
+        offer, plan = job.offer, job.plan
+        account = plan.lane.account
+        verdict = judge(plan, offer, reply)
+        account.add(verdict.outcome)
+        cells, at = self._cells, account.durations_at
+        cells[at + bisect_left(DURATION_BOUNDS_S, took_s)] += 1
+        cells[at + _SUM_US] += int(took_s * 1e6)
+        payload = plan.model.payload
+        request, request_form = kept(offer.body, payload)
+        champion_answer, champion_form = kept(offer.answer, payload)
+        challenger_answer, challenger_form = kept(reply.content, payload)
+        pair = Pair(
+            sequence=self._pairs.next_sequence(),
+            request_id=offer.request_id,
+            at_us=offer.started_us,
+            model=plan.model.name,
+            champion=plan.model.champion.name,
+            challenger=plan.challenger.version.name,
+            config_id=plan.snapshot_id,
+            tenant=offer.tenant,
+            client=offer.client,
+            path=offer.path,
+            slices=job.facts.slices,
+            probability=plan.challenger.share,
+            outcome=verdict.outcome,
+            detail=verdict.detail,
+            agree=verdict.agree,
+            difference=verdict.difference,
+            paths=verdict.paths,
+            champion_status=offer.status,
+            champion_us=offer.champion_us,
+            challenger_status=reply.status,
+            challenger_us=int(took_s * 1e6),
+            request=request,
+            request_form=request_form,
+            champion_answer=champion_answer,
+            champion_form=champion_form,
+            challenger_answer=challenger_answer,
+            challenger_form=challenger_form,
+        )
+        self._pairs.write(pair, account)
+
+
+def shadow_request(offer: Offer, base_path: bytes, authority: bytes) -> bytes:
+    """The mirrored request as it goes to a challenger."""
+    section = without_credentials(offer.fields)
+    return b"%b %b%b HTTP/1.1\r\nhost: %b\r\n%b%bcontent-length: %d\r\n\r\n%b" % (
+        offer.method.encode(),
+        base_path,
+        offer.path.encode(),
+        authority,
+        section,
+        _MARK,
+        len(offer.body),
+        offer.body,
+    )
+
+
+def without_credentials(section: bytes) -> bytes:
+    """A forwarded header section (lower-case names) without the fields that carry secrets."""
+    if not any(name in section for name in CREDENTIALS):
+        return section
+    lines = section.split(b"\r\n")
+    return b"\r\n".join([line for line in lines if line.partition(b":")[0] not in CREDENTIALS])
+
+
+def judge(plan: Plan, offer: Offer, reply: Reply) -> Verdict:
+    """Hold a reply against the champion's answer. An answer that cannot be read counts as the challenger's error."""
+    if reply.outcome != "ok":
+        return Verdict(reply.outcome, reply.detail)
+    try:
+        champion = decoded(offer.answer, offer.content_encoding, len(offer.answer) * 64)
+    except ContentError as error:
+        return Verdict("ok", f"the champion's answer cannot be compared: {error}")
+    compared = compare_bodies(
+        plan.comparator,
+        Body(champion, offer.content_type, offer.head_length),
+        Body(reply.content, "", reply.head_length),
+    )
+    if not isinstance(compared, Uncompared):
+        return Verdict("ok", "", compared.agree, compared.difference, compared.paths)
+    if compared.role == "champion":
+        return Verdict("ok", f"the champion's answer cannot be compared: {compared.cause.detail}")
+    return Verdict("error", f"the answer cannot be compared: {compared.cause.detail}")
+
+
+def _text(answer: Answer, name: bytes) -> str:
+    return (answer.field(name) or b"").decode("latin-1")
