@@ -44,9 +44,9 @@ class Address:
         elif plain and _is_host(plain[1]):
             host, port = plain[1].lower(), int(plain[2])
         else:
-            raise ValueError(text)
+            raise ValueError(f"no address: {shown(text)}")
         if port > 65535:
-            raise ValueError(text)
+            raise ValueError(f"no address: {shown(text)}")
         return cls(host, port)
 
     @classmethod

@@ -24,7 +24,7 @@ from gateway.core.config.names import (
     file_context,
 )
 from gateway.core.config.section import Problem, Section, not_yet, refuse_all
-from gateway.core.config.values import Duration, Size, Wait, refuse
+from gateway.core.config.values import Duration, Size, Wait, named, refuse
 
 Payload = Literal["body", "digest", "none"]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
@@ -215,13 +215,13 @@ class Model(Section):
 def name_problems(versions: Collection[str], champion: str | None, challengers: Collection[str]) -> list[Problem]:
     """What is wrong with the names a model gives its champion and its challengers."""
     problems: list[Problem] = []
-    known = ", ".join(name[:64] for name in islice(versions, VERSIONS_LISTED)) or "none"
+    known = ", ".join(named(name) for name in islice(versions, VERSIONS_LISTED)) or "none"
     if champion is not None and champion not in versions:
-        problems.append((("champion",), f"no version '{champion[:64]}'; there are: {known}"))
+        problems.append((("champion",), f"no version '{named(champion)}'; there are: {known}"))
     for name in challengers:
         place = ("challengers", name)
         if name not in versions:
-            problems.append((place, f"no version '{name[:64]}'; there are: {known}"))
+            problems.append((place, f"no version '{named(name)}'; there are: {known}"))
         elif name == champion:
-            problems.append((place, f"version '{name[:64]}' is the champion already"))
+            problems.append((place, f"version '{named(name)}' is the champion already"))
     return problems

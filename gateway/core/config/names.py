@@ -69,10 +69,15 @@ def _exists(path: Path, info: ValidationInfo) -> Path:
     try:
         context.digest(path)
     except FileNotFoundError:
-        raise refuse(f"no such file: {path}") from None
+        raise refuse(f"no such file: {_in_words(path)}") from None
     except OSError as error:
-        raise refuse(f"cannot read {path}: {error.strerror or error}") from None
+        raise refuse(f"cannot read {_in_words(path)}: {error.strerror or error}") from None
     return path
+
+
+def _in_words(path: Path) -> str:
+    text = str(path)
+    return text if text.isprintable() else shown(text)
 
 
 def _matching(pattern: str, expected: str) -> AfterValidator:

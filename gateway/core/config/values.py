@@ -61,17 +61,26 @@ def shown(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else str(value)
-    return text if len(text) <= SHOWN_CHARACTERS else text[: SHOWN_CHARACTERS - 1] + "…"
+    return named(text)
+
+
+def named(name: str) -> str:
+    """A name as it can stand in a line of a terminal or a log: printable, and never long."""
+    text = name[:SHOWN_CHARACTERS]
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    whole = len(text) <= SHOWN_CHARACTERS and len(name) <= SHOWN_CHARACTERS
+    return text if whole else text[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def parse_duration(text: str) -> float:
     """Seconds of a text such as 250ms, 2s, 1.5m, 1h or 30d; ValueError if it is none."""
     match = re.fullmatch(r"([0-9.]+)([a-z]+)", text)
     if match is None or not re.fullmatch(DURATION_PATTERN, text):
-        raise ValueError(text)
+        raise ValueError(f"no duration: {shown(text)}")
     seconds = Decimal(match[1]) * _SECONDS[match[2]]
     if seconds % FINEST_S:
-        raise ValueError(text)
+        raise ValueError(f"no duration: {shown(text)}")
     return float(seconds)
 
 
@@ -89,10 +98,10 @@ def parse_size(text: str) -> int:
     """Bytes of a text such as 4MiB or 10MB; ValueError if it is none."""
     match = re.fullmatch(r"([0-9.]+)([A-Za-z]+)", text)
     if match is None or not re.fullmatch(SIZE_PATTERN, text):
-        raise ValueError(text)
+        raise ValueError(f"no size: {shown(text)}")
     size_bytes = Decimal(match[1]) * _BYTES[match[2]]
     if size_bytes % 1:
-        raise ValueError(text)
+        raise ValueError(f"no size: {shown(text)}")
     return int(size_bytes)
 
 

@@ -7,6 +7,7 @@ bounded while it is built, so that whoever walks the tree may recurse and forget
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -23,6 +24,8 @@ from yaml.events import (
     SequenceEndEvent,
 )
 from yaml.reader import ReaderError
+
+from gateway.core.config.values import named
 
 MAX_DEPTH = 32
 MAX_VALUES = 1_000_000
@@ -93,7 +96,9 @@ def parse(text: str) -> Node | None:
         before = text.encode()[: error.position].decode(errors="ignore")
         raise BadDocumentError(end_of(before), f"not valid YAML: {error.reason}") from None
     except MarkedYAMLError as error:
-        raise BadDocumentError(_place(error), f"not valid YAML: {_words(error)}") from None
+        # What is missing at the end of the file is better looked for where it was opened.
+        places = (place for place in (*_marks(error), *builder.innermost()) if place < end_of(text))
+        raise BadDocumentError(next(places, START), f"not valid YAML: {_words(error)}") from None
     except YAMLError as error:
         raise BadDocumentError(START, f"not valid YAML: {error}") from None
     return builder.document
@@ -133,6 +138,10 @@ class _Builder:
         self._anchors: dict[str, _Unfolded] = {}
         self._values = 0
         self._documents = 0
+
+    def innermost(self) -> Iterator[Position]:
+        """Where what is not closed yet was opened, the innermost first."""
+        return (one.position for one in reversed(self._open))
 
     def take(self, event: Event) -> None:
         if isinstance(event, ScalarEvent):
@@ -187,7 +196,7 @@ class _Builder:
         position = _start(event)
         unfolded = self._anchors.get(name)
         if unfolded is None:
-            message = f"alias '*{name[:60]}' has no complete '&{name[:60]}' before it"
+            message = f"alias '*{named(name)}' has no complete '&{named(name)}' before it"
             raise BadDocumentError(position, message)
         if len(self._open) + unfolded.height > MAX_DEPTH:
             raise _too_deep(position)
@@ -212,16 +221,16 @@ def _start(event: Event) -> Position:
 
 
 def _tagged(position: Position, tag: str) -> BadDocumentError:
-    return BadDocumentError(position, f"tags such as {tag[:60]} have no place here")
+    return BadDocumentError(position, f"tags such as {named(tag)} have no place here")
 
 
 def _too_deep(position: Position) -> BadDocumentError:
     return BadDocumentError(position, f"nested deeper than {MAX_DEPTH} levels")
 
 
-def _place(error: MarkedYAMLError) -> Position:
-    mark = error.problem_mark or error.context_mark
-    return Position(mark.line + 1, mark.column + 1) if mark else START
+def _marks(error: MarkedYAMLError) -> list[Position]:
+    marks = [mark for mark in (error.problem_mark, error.context_mark) if mark]
+    return [Position(mark.line + 1, mark.column + 1) for mark in marks]
 
 
 def _words(error: MarkedYAMLError) -> str:

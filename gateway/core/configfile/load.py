@@ -20,13 +20,15 @@ from pydantic import ValidationError
 
 from gateway.core.config import FileContext, Gateway
 from gateway.core.config.section import Place
+from gateway.core.config.values import named, shown
 from gateway.core.configfile.advice import advice
-from gateway.core.configfile.document import START, BadDocumentError, Node, Position, end_of, parse
+from gateway.core.configfile.document import START, BadDocumentError, Node, Position, Scalar, end_of, parse
 from gateway.core.configfile.messages import Complaint, broken_names, complaints
 from gateway.core.configfile.plain import Values, find
 
 MAX_FILE_BYTES = 16 * 2**20
 MAX_ERRORS = 1000
+SECRET_CHARACTERS = 4
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -120,18 +122,22 @@ def _located(refused: list[Complaint], root: Node, values: Values) -> list[tuple
         if node in values.spoiled:
             continue
         position = found.key_position if complaint.at_key else found.value_position
-        located.append((position, _without_secrets(complaint.message, values.filled.get(node))))
+        message = complaint.message
+        if isinstance(found.value, Scalar) and node in values.filled:
+            message = _without_secrets(message, found.value.text, values.filled[node])
+        located.append((position, message))
     return located
 
 
-def _without_secrets(message: str, filled: str | None) -> str:
+def _without_secrets(message: str, written: str, filled: str) -> str:
     """What came from the environment may be a secret, and errors are logged: name no part of it."""
-    if filled is None:
-        return message
-    expected, found, _ = message.partition(", got ")
-    if found:
-        return f"{expected}{found}something else from the environment"
-    return message.replace(filled, "(from the environment)") if filled else message
+    written = named(written)
+    expected, got, _ = message.partition(", got ")
+    if got:
+        return f"{expected}, got the value of {written}"
+    message = message.replace(shown(filled), written)
+    message = message.replace(f"'{named(filled)}'", f"'{written}'")
+    return message.replace(filled, written) if len(filled) >= SECRET_CHARACTERS else message
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from gateway.core.config import Gateway, Section
 from gateway.core.config.models import name_problems
 from gateway.core.config.section import Place, Problem
-from gateway.core.config.values import shown
+from gateway.core.config.values import named, shown
 
 MOST_KEYS_LISTED = 15
 
@@ -129,8 +129,8 @@ def _unknown_key(place: Place) -> str:
     if key in section.later:
         return f"'{key}' is not available in this version"
     known = [name for name in section.model_fields if name not in section.found]
-    unknown = f"unknown key '{key[:60]}'{_inside(place[:-1])}"
-    nearest = difflib.get_close_matches(key[:60], known, n=1)
+    unknown = f"unknown key '{named(key)}'{_inside(place[:-1])}"
+    nearest = difflib.get_close_matches(named(key), known, n=1)
     if nearest:
         return f"{unknown}; did you mean '{nearest[0]}'?"
     return f"{unknown}; there are: {', '.join(known[:MOST_KEYS_LISTED])}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from gateway.core.config.section import Place
+from gateway.core.config.values import named
 from gateway.core.configfile.document import Mapping, Node, Position, Scalar, Sequence
 from gateway.core.configfile.scalars import Meaning, VariableError, meaning, substitute
 
@@ -72,7 +73,7 @@ class Values:
                 self.problems.append((key.position, "a key must be a name"))
             elif key.text in first:
                 line = first[key.text].line
-                message = f"duplicate key '{key.text[:60]}'; it is on line {line} already"
+                message = f"duplicate key '{named(key.text)}'; it is on line {line} already"
                 if key.text == "champion":
                     message += ", and a model has one champion"
                 self.problems.append((key.position, message))
