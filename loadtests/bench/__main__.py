@@ -1,8 +1,8 @@
 """`python -m loadtests.bench`: run the rows, print the table, keep the raw numbers.
 
-Options: `--quick` (about a minute), `--only ROW,…`, `--json FILE`, `--tiltyard COMMAND` (measure
-another build). Exit status: 0 when every judged line holds, 1 when one does not, 2 when nothing
-could be measured.
+Options: `--quick` (about a minute), `--only ROW,…`, `--json FILE`, `--markdown FILE`, `--tiltyard
+COMMAND` (measure another build). Exit status: 0 when every judged line holds, 1 when one does
+not, 2 when nothing could be measured.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: about a minute in all")
     parser.add_argument("--only", default=",".join(names), help=f"rows to run, of {', '.join(names)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers there")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, for docs/performance.md")
     parser.add_argument(
         "--tiltyard",
         metavar="COMMAND",
@@ -123,6 +124,8 @@ def main() -> int:
             "missing": found.missing,
         }
         given.json.write_text(json.dumps(raw, indent=1, ensure_ascii=False) + "\n")
+    if given.markdown:
+        given.markdown.write_text(table.markdown(findings))
     if not findings:
         return 2
     return int(any(finding.holds() is False for finding in findings))

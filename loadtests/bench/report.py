@@ -59,7 +59,10 @@ def accounting(subject: Subject, version: str, model: str = "bench") -> Accounti
         connection.close()
     if answer.status != 200:
         raise BenchError(f"{subject.name}: report answered {answer.status}: {body[:200]!r}")
-    counts = json.loads(body)["challengers"][version]["accounting"]
+    challengers = json.loads(body).get("challengers", {})
+    if version not in challengers:
+        raise BenchError(f"{subject.name}: the report does not speak of challenger {version}: {body[:200]!r}")
+    counts = challengers[version]["accounting"]
     return Accounting(*(_total(counts, entry.name) for entry in fields(Accounting)))
 
 

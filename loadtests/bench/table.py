@@ -17,6 +17,12 @@ def render(findings: list[Finding]) -> str:
     return "\n".join([text[0], "-" * len(text[0]), *text[1:]])
 
 
+def markdown(findings: list[Finding]) -> str:
+    """The same table for docs/performance.md."""
+    lines = [HEADINGS, tuple("---" for _ in HEADINGS), *(_cells(finding) for finding in findings)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def _cells(finding: Finding) -> tuple[str, ...]:
     judged = finding.judged()
     spread = f" ({_number(min(judged))} - {_number(max(judged))})" if len(judged) > 1 else ""
