@@ -37,9 +37,7 @@ COMMANDS: Final = {
     "reload": Command("gateway.cli.reload:reload", "Have the running gateway read its file again."),
     "health": Command("gateway.cli.health:health", "Ask the running gateway whether it is ready."),
     "schema": Command("gateway.cli.schema:schema", "Print the JSON Schema of the configuration file."),
-    "stats": Command(
-        "gateway.cli.stats:stats", "Compute one of the gateway's statistics, on numbers from standard input."
-    ),
+    "stats": Command("gateway.cli.stats:stats", "Compute a statistic on numbers from standard input."),
 }
 """In the order in which `tiltyard --help` lists them."""
 

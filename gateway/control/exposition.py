@@ -28,6 +28,8 @@ Labels = tuple[str, ...]
 Fields = Mapping[str, int]
 
 SUM_FIELD: Final = "sum_us"
+COUNTER_SUFFIX: Final = "_total"
+"""The format's own rule: what has not this ending is shown as a gauge, however it is kept."""
 
 PROCESS_UP = Family(
     "tiltyard_process_up",
@@ -118,7 +120,7 @@ def _metric(family: Family, groups: Mapping[Labels, Fields]) -> Metric:
 
 def _plain(family: Family, values: Mapping[Labels, float]) -> Metric:
     names = (*family.labels, family.field_label) if family.field_label else family.labels
-    kind = GaugeMetricFamily if family.kind is Kind.GAUGE else CounterMetricFamily
+    kind = CounterMetricFamily if family.name.endswith(COUNTER_SUFFIX) else GaugeMetricFamily
     metric = kind(family.name, family.help, labels=names)
     for labels, value in values.items():
         metric.add_metric(labels, value)

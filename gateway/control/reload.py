@@ -134,7 +134,7 @@ class Reloader:
         """Pass over the file whenever it has changed or somebody has asked; the first time at
         once.
         """
-        await self._pass(quiet=True)
+        await self._pass(quiet=not self._asked.is_set())
         while not self._stopping:
             asked = await self._asked_within(POLL_S)
             if asked or signature(self._source.path) != self._seen:
