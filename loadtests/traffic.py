@@ -11,6 +11,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 from gateway.demo.flights import NUMBER_INPUTS, STRING_INPUTS, Flight, read_flights
 
@@ -48,7 +49,7 @@ class Mix:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._flights = list(itertools.islice(read_flights(), FLIGHTS_KEPT))
+        self._flights = held_out_flights()
         self._kinds: tuple[tuple[int, Callable[[], Request]], ...] = (
             (60, self._one),
             (12, lambda: self._many("some flights", 32)),
@@ -113,6 +114,12 @@ class Mix:
         headers = JSON | {"x-shadow": "1"}
         return Request("shadow of a shadow", INFER, 400, body=flight.request_body(), headers=headers,
                        code="shadow-not-allowed")  # fmt: skip
+
+
+@cache
+def held_out_flights() -> tuple[Flight, ...]:
+    """Flights no version of the model was trained on; read once."""
+    return tuple(itertools.islice(read_flights(), FLIGHTS_KEPT))
 
 
 def champion(kind: str, body: bytes, tenant: str, status: int = 200) -> Request:
