@@ -38,6 +38,7 @@ WRITER = """
     number = int(sys.argv[2])
     while True:
         written.append([b"%d" % one for one in range(number, number + 7)])
+        written.roll_if_full()
         number += 7
         os.write(1, b"%d\\n" % number)
 """
@@ -56,11 +57,7 @@ def written(directory: Path, payloads: list[bytes]) -> Path:
 
 
 def everything(directory: Path) -> list[bytes]:
-    paths = [
-        path
-        for suffix in (".log", ".open")
-        for path in journal.segments(directory, "pairs", suffix)
-    ]
+    paths = [path for suffix in (".log", ".open") for path in journal.segments(directory, "pairs", suffix)]
     return [payload for path in paths for payload in journal.read(path)]
 
 
@@ -86,6 +83,7 @@ def test_records_come_back_in_order_over_segments(tmp_path: Path) -> None:
     small = Journal(tmp_path, "pairs", 500)
     for start in range(0, 1000, 10):
         small.append(payloads[start : start + 10])
+        small.roll_if_full()
     small.close()
     assert len(journal.segments(tmp_path, "pairs")) > 10
     assert everything(tmp_path) == payloads
@@ -147,6 +145,7 @@ def test_any_order_of_appending_rolling_and_dying_keeps_every_record_once(
             case "append":
                 batch = [b"%d-%d" % (number, one) for one in range(number % 4)]
                 current.append(batch)
+                current.roll_if_full()
                 expected += batch
             case "roll":
                 current.roll()
@@ -195,9 +194,7 @@ def test_rolling_an_empty_journal_makes_no_file(tmp_path: Path) -> None:
 
 def test_a_batch_that_does_not_fit_leaves_nothing_behind(tmp_path: Path) -> None:
     """RLIMIT_FSIZE ends a write in its middle, as a disk does that has just become full."""
-    child = subprocess.run(
-        python(RESOURCE_LIMITED, tmp_path), capture_output=True, text=True, check=True, timeout=60
-    )
+    child = subprocess.run(python(RESOURCE_LIMITED, tmp_path), capture_output=True, text=True, check=True, timeout=60)
     assert child.stdout.strip() == "OSError"
     assert everything(tmp_path) == [b"kept", b"small enough again"]
 

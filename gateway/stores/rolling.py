@@ -1,0 +1,148 @@
+"""From closed journal segments to Parquet files, one segment after the other.
+
+The order that a kill at any point cannot hurt: files under temporary names, synced, renamed; then the commit; then
+the segment goes. Before its commit nobody reads a segment's files, so a second attempt just writes them again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+
+from gateway.core import journal
+from gateway.core.ports import Rolled
+from gateway.stores import duck
+from gateway.stores.merging import merge_day
+from gateway.stores.pair_files import (
+    BAD_SUFFIX,
+    PREFIX,
+    WORK_DIRECTORY,
+    Commit,
+    PairDirectories,
+    PairFile,
+    file_for,
+    list_files,
+    read_commit,
+    segment_number,
+    sync_directory,
+    sync_file,
+    without_parts,
+    write_commit,
+)
+from gateway.stores.taking_apart import Parts, strictly, take_apart
+
+
+class Roller:
+    """Rolls one state directory. For one process at a time: the caller holds the store's lock."""
+
+    __slots__ = ("_directories", "_is_tidy", "_tally", "_touched", "_work")
+
+    def __init__(self, directories: PairDirectories):
+        self._directories = directories
+        self._work = directories.pairs / WORK_DIRECTORY
+        self._is_tidy = False
+        self._tally: Counter[str] = Counter()
+        self._touched: set[tuple[str, str]] = set()
+
+    def roll(self, database: duckdb.DuckDBPyConnection) -> Rolled:
+        """Roll every closed segment. A disk that fails ends it: the rest is for the next call."""
+        self._tally.clear()
+        self._touched.clear()
+        failure = ""
+        try:
+            self._roll_all(database)
+            for model, day in sorted(self._touched):
+                self._tally["files_merged"] += merge_day(database, self._directories.pairs, model, day)
+        except OSError as error:
+            failure = str(error)
+        except duckdb.Error as error:
+            failure = duck.reason(error)
+        self._is_tidy = not failure
+        shutil.rmtree(self._work, ignore_errors=True)
+        return Rolled(failure=failure, **self._tally)
+
+    def _roll_all(self, database: duckdb.DuckDBPyConnection) -> None:
+        commit = read_commit(self._directories)
+        if not self._is_tidy:
+            self._tidy(commit)
+        for segment in journal.segments(self._directories.journal, PREFIX):
+            if segment_number(segment) > commit.segment:
+                commit = self._roll_segment(database, segment, commit)
+
+    def _roll_segment(self, database: duckdb.DuckDBPyConnection, segment: Path, commit: Commit) -> Commit:
+        number = segment_number(segment)
+        parts = take_apart(segment, self._work)
+        try:
+            written = self._write(database, parts, number)
+        except (duckdb.IOException, OSError):
+            raise
+        except duckdb.Error:
+            # Whole lines that are no pairs: only such records are left out that are none.
+            parts = take_apart(segment, self._work, strictly)
+            written = self._write(database, parts, number)
+        _publish(written)
+        commit = Commit(number)
+        write_commit(self._directories, commit)
+        self._touched.update((one.model, one.day) for _, one in written)
+        self._tally.update(
+            segments=1,
+            pairs=parts.records,
+            files_written=len(written),
+            damaged=parts.damaged,
+            set_aside=1 if parts.damaged else 0,
+        )
+        _dispose(segment, is_damaged=parts.damaged > 0)
+        return commit
+
+    def _write(self, database: duckdb.DuckDBPyConnection, parts: Parts, number: int) -> list[tuple[Path, PairFile]]:
+        """Each part as a Parquet file under a temporary name, with what it is to become."""
+        written = []
+        for part in parts.found.values():
+            target = part.path.with_suffix(".parquet")
+            database.execute(
+                duck.copy_to_parquet(duck.sql("unrolled")),
+                duck.lines(part.path, parts.longest_bytes) | {"target": str(target)},
+            )
+            sync_file(target)
+            final = file_for(self._directories.pairs, part.model, part.day, (number, number))
+            written.append((target, final))
+        return written
+
+    def _tidy(self, commit: Commit) -> None:
+        """Finish what a killed process had begun: its half-written files, its last segment, its last merge."""
+        shutil.rmtree(self._work, ignore_errors=True)
+        unrolled = set()
+        for segment in journal.segments(self._directories.journal, PREFIX):
+            if segment_number(segment) > commit.segment:
+                unrolled.add(segment_number(segment))
+            else:
+                _dispose(segment, is_damaged=journal.recover(segment).damaged > 0)
+        files, parts = without_parts(list_files(self._directories.pairs))
+        for one in [*parts, *(one for one in files if one.first in unrolled)]:
+            one.path.unlink()
+
+
+def _publish(written: Iterable[tuple[Path, PairFile]]) -> None:
+    """Give the files their names, so that they survive a loss of power."""
+    directories = set()
+    for temporary, final in written:
+        day_directory = final.path.parent
+        if not day_directory.is_dir():
+            day_directory.mkdir(parents=True)
+            directories |= {day_directory.parent, day_directory.parent.parent}
+        temporary.replace(final.path)
+        directories.add(day_directory)
+    for directory in directories:
+        sync_directory(directory)
+
+
+def _dispose(segment: Path, is_damaged: bool) -> None:
+    if is_damaged:
+        segment.rename(segment.with_suffix(BAD_SUFFIX))
+    else:
+        os.unlink(segment)
