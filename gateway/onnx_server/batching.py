@@ -172,9 +172,9 @@ class Executor:
     it goes on.
     """
 
-    def __init__(self, model: Model):
+    def __init__(self, model: Model, proofs: int = PROOFS):
         self._model = model
-        self._proofs_left = PROOFS
+        self._proofs_left = proofs
         self.distrust: str | None = None
 
     def run(self, group: Group) -> float:
@@ -199,14 +199,23 @@ class Executor:
         return time.thread_time() - started
 
     def _run_alone(self, job: Job) -> None:
+        # In this order: whoever abandons the job after this look stops the run, not the look.
+        self._model.go_on()
+        if job.abandoned:
+            return
         try:
             job.results = self._model.run(job.inputs, job.outputs)
         except RunFailed as failure:
             job.failure = failure
+            if failure.status == 500:
+                log("run-failed", "error", cause=failure.reason)
 
     def _run_together(self, jobs: list[Job]) -> None:
         columns = zip(*[job.inputs for job in jobs], strict=True)
         rows = sum(job.rows for job in jobs)
+        self._model.go_on()
+        if all(job.abandoned for job in jobs):
+            return
         try:
             results = self._model.run([np.concatenate(arrays) for arrays in columns], jobs[0].outputs)
         except (RunFailed, MemoryError):

@@ -47,6 +47,17 @@ _LIMITS = Limits(
 )
 
 
+class _Connection(ServerConnection):
+    """A connection from the gateway, which never ends its own side while it waits for an answer."""
+
+    __slots__ = ()
+
+    def eof_received(self) -> bool:
+        """The gateway gave up: so does the request, before its run or in it."""
+        self.transport.abort()
+        return False
+
+
 class ModelApplication:
     """One loaded model behind one listening socket. Belongs to one event loop."""
 
@@ -65,7 +76,7 @@ class ModelApplication:
         sock.setblocking(False)
         # `create_server` rather than `create_unix_server`: the path is the supervisor's, not ours
         # to unlink.
-        self._listener = await loop.create_server(lambda: ServerConnection(self), sock=sock)
+        self._listener = await loop.create_server(lambda: _Connection(self), sock=sock)
 
     async def drain(self, patience_s: float = DRAIN_S) -> None:
         """Accept no more, answer what has begun for at most `patience_s`, end."""
@@ -116,7 +127,8 @@ class ModelApplication:
         except Refused as refused:
             return refusal(refused)
         finally:
-            job.abandoned = not job.done
+            if not job.done:
+                self.runner.abandon(job)
         return self._api.answer(inference)
 
     def refuse(self, refused: Refusal) -> tuple[int, list[bytes], bytes]:

@@ -1,11 +1,11 @@
 """Lets jobs run one after the other, inline or in one thread, without ever stopping the event loop
 for long.
 
-A hop to the thread and back costs some 60 us of CPU and as much delay (measured:
-docs/performance.md), more than a small tabular model's whole run (20 us). So a run that is known to
-be short is made inline, and one that is not, or that is the first ones of a model, in the thread.
-`INLINE_S` bounds how long an inline run may be expected to last; the expectation follows the
-measured runs, upward at once and downward slowly, and grows with a request's size.
+A hop to the thread and back costs 90 us of CPU and 65 us of delay (measured with the demo's model, one connection,
+in turns: 145 us of CPU a request inline, 235 through the thread), several times a small tabular model's whole run of
+17 us. So a run that is known to be short is made inline; one that is not, and the first ones of a model, in the
+thread. `INLINE_S` bounds how long an inline run may be expected to last; the expectation follows the measured runs,
+upward at once and downward slowly, and grows with a request's size.
 
 One inline run per turn of the loop: between two of them, sockets are read and health is answered.
 That turn is also what gathers a batch: requests that arrived together wait in the queue together,
@@ -24,7 +24,8 @@ from gateway.onnx_server.errors import Refused
 from gateway.onnx_server.session import Model
 
 INLINE_S = 0.000_5
-CLOSE_S = 10.0
+CLOSE_S = 1.0
+"""How long the thread may take to end; the process does not wait longer for a run."""
 FIRST_RUNS = 3
 """Runs made in the thread before any is made inline: the first are slow, and say little."""
 _FALL = 0.1
@@ -59,15 +60,26 @@ class Runner:
     def __init__(self, model: Model, most_rows: int, wait_s: float):
         self._loop = asyncio.get_running_loop()
         self._queue = Queue(most_rows, wait_s)
+        self._model = model
         self._executor = Executor(model)
         self._pace = Pace()
         self._distrust_told = False
         self._turn: asyncio.Handle | None = None
         self._turn_at = 0.0
-        self._thread_busy = False
+        self._in_thread: Group | None = None
         self._handover: queue.SimpleQueue[Group | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve_thread, name="model", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a run."""
+        return len(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run goes on in the thread."""
+        return self._in_thread is not None
 
     def submit(self, job: Job) -> None:
         """Let `job` run; its `wake` is called when it is done. Raises `Refused` when too much waits
@@ -77,6 +89,17 @@ class Runner:
             raise Refused(503, f"overloaded: {len(self._queue)} requests wait for this model")
         self._queue.add(job, self._loop.time())
         self._arrange_turn()
+
+    def abandon(self, job: Job) -> None:
+        """Nobody waits for `job` any more: it is not run, and a run that nobody waits for is
+        stopped.
+
+        Without that, one request that makes a model loop would occupy it long after its client's
+        deadline.
+        """
+        job.abandoned = True
+        if self._in_thread is not None and all(member.abandoned for member in self._in_thread.jobs):
+            self._model.stop()
 
     async def close(self) -> None:
         """End the thread after the run that it is in; jobs that still wait are never done."""
@@ -88,7 +111,7 @@ class Runner:
     def _arrange_turn(self) -> None:
         """See to it that the next turn is taken as soon as something is due."""
         due = self._queue.due()
-        if due is None or self._thread_busy:
+        if due is None or self._in_thread is not None:
             return
         if self._turn is not None:
             if self._turn_at <= due:
@@ -108,7 +131,7 @@ class Runner:
         elif self._pace.is_short(_size(group)):
             self._finish(group, self._executor.run(group))
         else:
-            self._thread_busy = True
+            self._in_thread = group
             self._handover.put(group)
 
     def _serve_thread(self) -> None:
@@ -120,7 +143,7 @@ class Runner:
                 return  # the loop was closed during the run: nobody waits for it
 
     def _thread_finished(self, group: Group, seconds: float) -> None:
-        self._thread_busy = False
+        self._in_thread = None
         self._finish(group, seconds)
 
     def _finish(self, group: Group, seconds: float) -> None:

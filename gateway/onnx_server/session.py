@@ -15,7 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
@@ -84,7 +83,7 @@ class _Argument(Protocol):
 class _Session(Protocol):
     def get_inputs(self) -> list[_Argument]: ...
     def get_outputs(self) -> list[_Argument]: ...
-    def run(self, output_names: Sequence[str], feed: dict[str, Array], options: object) -> list[object]: ...
+    def run(self, output_names: Sequence[str], feed: dict[str, Array], options: object) -> list[Array]: ...
 
 
 class Model:
@@ -105,25 +104,31 @@ class Model:
         )
         if not self.outputs:
             raise ModelUnusable(_no_tensor_outputs(self.withheld))
-        self.batchable = not self.withheld and _rows_are_declared(inputs, outputs)
+        self.batchable = _rows_are_declared([*inputs, *(out for out in outputs if out.type in BY_ONNX)])
         self._input_names = tuple(spec.name for spec in self.inputs)
-        self._run: Callable[[Sequence[str], dict[str, Array], object], list[object]] = session.run
-        self._quiet = onnxruntime.RunOptions()
-        self._quiet.log_severity_level = _LOG_FATAL
+        self._run: Callable[[Sequence[str], dict[str, Array], object], list[Array]] = session.run
+        self._options = onnxruntime.RunOptions()
+        self._options.log_severity_level = _LOG_FATAL
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[str]) -> list[Array]:
         """Run the model on one array per input, in the order of `inputs`; one array per name in
-        `outputs`.
+        `outputs`. One thread at a time.
         """
         feed = dict(zip(self._input_names, inputs, strict=True))
         try:
-            results = self._run(outputs, feed, self._quiet)
+            return self._run(outputs, feed, self._options)
         except _ERRORS as error:
             raise _run_failed(error) from error
-        arrays = [result for result in results if isinstance(result, np.ndarray)]
-        if len(arrays) != len(outputs):
-            raise RunFailed(500, "the model left out an optional output")
-        return arrays
+
+    def stop(self) -> None:
+        """Let runs fail at their next operator, the one that is going on and all later ones, until
+        `go_on` is called. From any thread.
+        """
+        self._options.terminate = True
+
+    def go_on(self) -> None:
+        """Let runs succeed again."""
+        self._options.terminate = False
 
 
 def load(path: Path, threads: int) -> Model:
@@ -160,13 +165,13 @@ def _shape(argument: _Argument) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else -1 for size in argument.shape)
 
 
-def _rows_are_declared(inputs: Sequence[_Argument], outputs: Sequence[_Argument]) -> bool:
+def _rows_are_declared(arguments: Sequence[_Argument]) -> bool:
     """Every input and output has a first dimension of any size, and no two of them are named
     differently: a model with `rows` and `columns` as first dimensions does not treat both as the
     batch.
     """
-    first = [argument.shape[0] if argument.shape else 0 for argument in (*inputs, *outputs)]
-    if not inputs or any(isinstance(size, int) for size in first):
+    first = [argument.shape[0] if argument.shape else 0 for argument in arguments]
+    if any(isinstance(size, int) for size in first):
         return False
     # onnxruntime names what the model leaves unnamed `unk__` and a number.
     names = {size for size in first if isinstance(size, str) and not size.startswith("unk__")}

@@ -76,6 +76,30 @@ def share_of_batch() -> bytes:
     )
 
 
+def above_lowest() -> bytes:
+    """`y` is by how much each row is above the lowest of all rows."""
+    return graph(
+        [
+            helper.make_node("ReduceMin", ["x"], ["lowest"], axes=[0], keepdims=1),
+            helper.make_node("Sub", ["x", "lowest"], ["y"]),
+        ],
+        [tensor("x", "INT64", ["N", 1])],
+        [tensor("y", "INT64", ["N", 1])],
+    )
+
+
+def all_by_all() -> bytes:
+    """`y` is the product of each row with every row: even its width depends on who shares a run."""
+    return graph(
+        [
+            helper.make_node("Transpose", ["x"], ["turned"], perm=[1, 0]),
+            helper.make_node("MatMul", ["x", "turned"], ["y"]),
+        ],
+        [tensor("x", "FP32", ["N", 1])],
+        [tensor("y", "FP32", ["N", None])],
+    )
+
+
 def non_zero() -> bytes:
     """`y` has one row for each element that is not zero: not one for each row of the input."""
     return graph(

@@ -1,11 +1,13 @@
 """Who shares a run: the queue's decisions as conversations, and that sharing changes no answer."""
 
+import math
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.onnx_server import batching
 from gateway.onnx_server.batching import (
     MAX_WAITING,
     MAX_WAITING_BYTES,
@@ -16,7 +18,8 @@ from gateway.onnx_server.batching import (
     Queue,
     job_for,
 )
-from gateway.onnx_server.session import Model
+from gateway.onnx_server.datatypes import Array
+from gateway.onnx_server.session import Model, RunFailed
 from tests.onnx_server import graphs
 
 
@@ -244,18 +247,76 @@ def test_inputs_of_unequal_rows_run_alone(tmp_path_factory: pytest.TempPathFacto
     assert job_for(model, inputs, ("y",), 0).signature is None
 
 
+@pytest.mark.parametrize(
+    ("content", "values", "alone"),
+    [
+        (graphs.share_of_batch(), np.array([[1], [3]], np.float32), [[1], [1]]),
+        (graphs.above_lowest(), np.array([[1], [3]]), [[0], [0]]),
+        (graphs.all_by_all(), np.array([[2], [3]], np.float32), [[4], [9]]),
+    ],
+)
 def test_a_model_that_mixes_rows_is_found_out_and_answers_as_if_alone(
-    tmp_path_factory: pytest.TempPathFactory,
+    content: bytes, values: Array, alone: list[list[float]], tmp_path: Path
 ) -> None:
-    model = graphs.loaded(tmp_path_factory.mktemp("share"), graphs.share_of_batch())
+    model = graphs.loaded(tmp_path, content)
     assert model.batchable, "nothing in the file tells that the rows are mixed"
     executor = Executor(model)
     for _ in range(2):
-        jobs = [job_for(model, [np.array([[x]], np.float32)], ("y",), 0) for x in (1.0, 3.0)]
+        jobs = [job_for(model, [row.reshape(1, 1)], ("y",), 0) for row in values]
         ran(executor, *jobs)
-        assert answers(*jobs) == [[[1.0]], [[1.0]]]
+        assert answers(*jobs) == [[row] for row in alone]
         assert executor.distrust is not None
         assert "depends on the other rows" in executor.distrust
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values"),
+    [
+        ("FP32", [0.1, math.nan, math.inf, -math.inf, -0.0]),
+        ("FP16", [0.1, math.nan, math.inf, 65504.0, 0.0]),
+        ("BYTES", ["a", "", "é", "a", "b"]),
+        ("BOOL", [True, False, True, True, False]),
+        ("UINT64", [0, 2**64 - 1, 1, 2, 3]),
+    ],
+)
+def test_equal_answers_of_any_datatype_keep_the_trust(datatype: str, values: list[object], tmp_path: Path) -> None:
+    model = graphs.loaded(tmp_path, graphs.identity(datatype, ["N", 1]))
+    executor = Executor(model)
+    kind = model.inputs[0].datatype.numpy
+    for _ in range(PROOFS + 1):
+        jobs = [job_for(model, [np.array([[value]], kind)], ("y",), 0) for value in values]
+        ran(executor, *jobs)
+        assert executor.distrust is None
+    for job, value in zip(jobs, values, strict=True):
+        assert job.results is not None
+        np.testing.assert_array_equal(job.results[0], np.array([[value]], kind))
+
+
+def test_a_group_that_everybody_left_is_not_run(table: Model) -> None:
+    jobs = [lookup_job(table, 1), lookup_job(table, 2)]
+    for job in jobs:
+        job.abandoned = True
+    ran(Executor(table), *jobs)
+    ran(Executor(table), jobs[0])
+    assert answers(*jobs) == [None, None]
+
+
+def test_a_fault_of_the_model_is_logged_once_and_answered_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = graphs.loaded(tmp_path, graphs.lookup([1]))
+
+    def fails(*_: object) -> None:
+        raise RunFailed(500, "no kernel for this operator")
+
+    monkeypatch.setattr(model, "run", fails)
+    job = lookup_job(model, 0)
+    ran(Executor(model), job)
+    assert job.failure is not None
+    assert job.failure.status == 500
+    (line,) = capfd.readouterr().err.splitlines()
+    assert '"run-failed"' in line
+    assert "no kernel" in line
 
 
 def test_a_model_that_does_not_keep_its_rows_is_found_out_and_answers_as_if_alone(
@@ -289,11 +350,9 @@ def test_a_defect_of_ours_fails_its_requests_and_nothing_else(
 def test_sharing_a_run_changes_no_answer(table: Model, requests: list[list[int]]) -> None:
     together = [lookup_job(table, *indices) for indices in requests]
     alone = [lookup_job(table, *indices) for indices in requests]
-    executor = Executor(table)
-    executor._proofs_left = 0
+    executor = Executor(table, proofs=0)
     ran(executor, *together)
     for job in alone:
         ran(executor, job)
     assert answers(*together) == answers(*alone)
     assert [job.failure is None for job in together] == [job.failure is None for job in alone]
-    assert batching.PROOFS == PROOFS

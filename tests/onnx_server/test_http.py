@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +17,13 @@ import httpx2
 import numpy as np
 import pytest
 import tritonclient.http as triton
+import uvloop
 from tritonclient.utils import InferenceServerException
 
+from gateway.onnx_server import batching
+from gateway.onnx_server.api import Api
 from gateway.onnx_server.errors import ModelUnusable
-from gateway.onnx_server.http import start_model
+from gateway.onnx_server.http import ModelApplication, start_model
 from tests.onnx_server import graphs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -213,14 +216,111 @@ def test_what_cannot_be_served_gets_the_error_of_the_protocol(
     assert on_unix.log.read_text() == ""
 
 
-async def unusable(path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        await start_model(graphs.server_of(path), listener)
+# -- in this process, where it can be made to fail --------------------------------------------------
+
+
+def played(model: Path, scenario: Callable[[ModelApplication, str], Coroutine[Any, Any, None]]) -> None:
+    """Run a scenario against a server on a Unix socket of its own."""
+
+    async def play() -> None:
+        with tempfile.TemporaryDirectory(prefix="tiltyard-") as folder, socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(f"{folder}/model.sock")
+            listener.listen(16)
+            application = await start_model(graphs.server_of(model), listener)
+            await asyncio.wait_for(scenario(application, f"{folder}/model.sock"), PATIENCE_S)
+            await application.drain(0.1)
+
+    uvloop.run(play())
+
+
+async def sent(path: str, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_unix_connection(path)
+    writer.write(data)
+    return reader, writer
+
+
+async def until(look: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not look():  # noqa: ASYNC110 (what is looked at has no event)
+            await asyncio.sleep(0.01)
+
+
+async def one_answer(reader: asyncio.StreamReader) -> tuple[int, Any]:
+    """Status and JSON body of the next answer on a connection."""
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = int(head.split(b"content-length: ")[1].split(b"\r\n")[0])
+    return int(head.split()[1]), json.loads(await reader.readexactly(length))
+
+
+def test_a_drain_cuts_what_does_not_end_and_leaves_no_run_behind(tmp_path: Path) -> None:
+    async def scenario(application: ModelApplication, path: str) -> None:
+        reader, writer = await sent(path, request(steps(10**12)))
+        await until(lambda: application.runner.busy)
+        await application.drain(0.1)
+        assert await reader.read() == b""
+        writer.close()
+
+    before = set(threading.enumerate())
+    played(graphs.saved(tmp_path, graphs.long_run(64)), scenario)
+    assert {thread.name for thread in set(threading.enumerate()) - before} <= {"asyncio_0"}
+
+
+def test_overload_is_503_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_WAITING", 1)
+
+    async def scenario(application: ModelApplication, path: str) -> None:
+        endless = await sent(path, request(steps(10**12)))
+        await until(lambda: application.runner.busy)
+        waiting = await sent(path, request(steps(1)))
+        await until(lambda: application.runner.waiting > 0)
+        refused = await sent(path, request(steps(2)))
+        status, body = await one_answer(refused[0])
+        assert (status, body) == (503, {"error": "overloaded: 1 requests wait for this model"})
+        endless[1].close()
+        status, body = await one_answer(waiting[0])
+        assert (status, body["outputs"][0]["data"]) == (200, [1])
+        for _, writer in (waiting, refused):
+            writer.close()
+
+    played(graphs.saved(tmp_path, graphs.long_run(64)), scenario)
+
+
+def test_a_defect_of_ours_is_a_500_in_the_protocols_form_and_one_line_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(Api, "handle", broken)
+
+    async def scenario(application: ModelApplication, path: str) -> None:
+        reader, writer = await sent(path, request(fp32(1)))
+        status, body = await one_answer(reader)
+        assert (status, list(body)) == (500, ["error"])
+        writer.close()
+
+    played(graphs.saved(tmp_path, graphs.identity("FP32", ["N", 1])), scenario)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert json.loads(line)["event"] == "request-crashed"
+    assert "a defect" in json.loads(line)["cause"]
+
+
+def test_an_output_that_is_not_served_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    async def scenario(application: ModelApplication, path: str) -> None:
+        assert application.connections == set()
+
+    played(graphs.saved(tmp_path, graphs.score_and_map()), scenario)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert json.loads(line)["event"] == "output-withheld"
+    assert json.loads(line)["output"] == "by_name"
 
 
 def test_a_model_that_cannot_be_loaded_is_told_to_the_caller(tmp_path: Path) -> None:
+    async def scenario(application: ModelApplication, path: str) -> None:
+        raise AssertionError("it was loaded")
+
     with pytest.raises(ModelUnusable, match=r"model\.onnx: "):
-        asyncio.run(unusable(graphs.saved(tmp_path, b"no model")))
+        played(graphs.saved(tmp_path, b"no model"), scenario)
 
 
 # -- Triton's own client ---------------------------------------------------------------------------

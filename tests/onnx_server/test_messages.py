@@ -172,6 +172,13 @@ def test_a_body_that_is_no_json_is_refused(body: bytes, codec: Codec) -> None:
     assert refused.value.status == 400
 
 
+def test_texts_that_are_not_utf_8_are_refused(codec: Codec) -> None:
+    body = json.dumps(a_request(an_input("word", data=["?"]))).encode().replace(b"?", b"\xff")
+    with pytest.raises(Refused, match="'word': data is not valid") as refused:
+        codec.decode(body, None)
+    assert refused.value.status == 400
+
+
 def test_a_json_part_longer_than_the_body_is_refused(codec: Codec) -> None:
     with pytest.raises(Refused, match="is 3, the body has 2 bytes"):
         codec.decode(b"{}", 3)

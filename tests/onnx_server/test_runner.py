@@ -176,6 +176,44 @@ def test_an_abandoned_request_is_not_run(identity: Model, where_run: list[tuple[
     assert [count for _, count in where_run] == [1]
 
 
+def test_a_run_that_nobody_waits_for_any_more_is_stopped(tmp_path: Path) -> None:
+    model = graphs.loaded(tmp_path, graphs.long_run(64))
+
+    async def scenario(made: Runner) -> None:
+        endless = job_for(model, [np.array([10**12])], ("y",), 0)
+        submitted(made, endless)
+        await asyncio.sleep(0.05)
+        made.abandon(endless)
+        await submitted(made, job_for(model, [np.array([1])], ("y",), 0))
+        assert endless.failure is not None
+
+    played(model, scenario)
+
+
+def test_closing_does_not_run_what_still_waits(identity: Model, where_run: list[tuple[str, int]]) -> None:
+    async def scenario(made: Runner) -> None:
+        submitted(made, identity_job(identity, 1))
+        await made.close()
+
+    played(identity, scenario, wait_s=50)
+    assert where_run == []
+
+
+def test_a_run_that_outlives_its_event_loop_ends_quietly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "CLOSE_S", 0.01)
+    model = graphs.loaded(tmp_path, graphs.long_run(64))
+
+    async def scenario(made: Runner) -> None:
+        submitted(made, job_for(model, [np.array([10**12])], ("y",), 0))
+        await asyncio.sleep(0.05)
+
+    played(model, scenario)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "model"]
+    model.stop()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
+
+
 def test_more_than_the_bound_is_overload(identity: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "MAX_WAITING", 3)
 

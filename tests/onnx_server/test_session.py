@@ -1,13 +1,15 @@
 """Loading and running models: what is refused at start, what may be batched, how runs fail."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
 from gateway.onnx_server.errors import ModelUnusable
-from gateway.onnx_server.session import RunFailed, load
+from gateway.onnx_server.session import MAX_REASON_CHARACTERS, RunFailed, load
 from tests.onnx_server import graphs
 
 
@@ -76,7 +78,7 @@ def test_an_output_that_is_no_tensor_is_withheld_and_the_others_served(tmp_path:
     model = graphs.loaded(tmp_path, graphs.score_and_map())
     assert [spec.name for spec in model.outputs] == ["score"]
     assert model.withheld == {"by_name": "seq(map(string,tensor(float)))"}
-    assert not model.batchable
+    assert model.batchable
 
 
 def test_a_model_without_any_tensor_output_is_refused_with_a_remedy(tmp_path: Path) -> None:
@@ -103,6 +105,34 @@ def test_a_run_that_fails_on_its_input_says_what_was_wrong_with_it(tmp_path: Pat
     assert "ONNXRuntimeError" not in failed.value.reason
 
 
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (runtime_errors.InvalidArgument("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : a : b"), 400, "a : b"),
+        (runtime_errors.NotImplemented("[ONNXRuntimeError] : 9 : NOT_IMPLEMENTED : no kernel"), 500, "no kernel"),
+        (runtime_errors.RuntimeException("... std::bad_alloc"), 503, "not enough memory"),
+        (MemoryError(), 503, "not enough memory"),
+        (ValueError("wrong\n  type"), 500, "wrong type"),
+        (RuntimeError(), 500, "RuntimeError"),
+        (runtime_errors.Fail("x" * 10_000), 400, "x" * MAX_REASON_CHARACTERS),
+    ],
+)
+def test_each_kind_of_failure_has_its_status(
+    error: Exception, status: int, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = graphs.loaded(tmp_path, graphs.lookup([0.5]))
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(model, "_run", fails)
+    with pytest.raises(RunFailed) as failed:
+        model.run([np.array([0])], ["y"])
+    assert failed.value.status == status
+    assert reason in failed.value.reason
+    assert len(failed.value.reason) < MAX_REASON_CHARACTERS + 50
+
+
 def test_a_run_that_has_not_enough_memory_is_overload_and_the_model_lives_on(
     tmp_path: Path,
 ) -> None:
@@ -112,6 +142,18 @@ def test_a_run_that_has_not_enough_memory_is_overload_and_the_model_lives_on(
     assert failed.value.status == 503
     (result,) = model.run([np.array([2, 2])], ["y"])
     assert result.shape == (2, 2)
+
+
+def test_a_run_can_be_stopped_from_outside(tmp_path: Path) -> None:
+    model = graphs.loaded(tmp_path, graphs.long_run(64))
+    stopper = threading.Timer(0.1, model.stop)
+    stopper.start()
+    with pytest.raises(RunFailed, match="terminate"):
+        model.run([np.array([10**12])], ["y"])
+    stopper.join()
+    model.go_on()
+    (result,) = model.run([np.array([1])], ["y"])
+    assert result.tolist() == [1]
 
 
 def test_a_failed_run_writes_nothing_to_the_log(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
