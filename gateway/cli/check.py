@@ -49,7 +49,7 @@ def unreachable(file: Path, loaded: LoadedConfig) -> Iterator[ConfigError]:
     firsts = positions(loaded.text, [places[url][0] for url in dead])
     for (url, problem), position in zip(dead.items(), firsts, strict=True):
         others = len(places[url]) - 1
-        also = f" (named {others} more times)" if others else ""
+        also = f" (named {_count(others, 'more time')})" if others else ""
         message = f"backend {url} cannot be reached: {problem}{also}"
         yield ConfigError(str(file), *position, message)
 

@@ -174,7 +174,8 @@ def test_no_error_names_what_came_from_the_environment(line: str, secret: str) -
 def test_where_places_stand_can_be_asked_later() -> None:
     places = [("models", "m", "versions", "1", "urls", 0), ("models", "m", "champion"), ("nowhere",)]
 
-    assert positions(MINIMAL, places) == [(1, 38), (1, 76), (1, 1)]
+    places.append(("models", "m", "versions", "1", "urls", 7))
+    assert positions(MINIMAL, places) == [(1, 38), (1, 76), (1, 1), (1, 37)]
     assert positions("", places[:1]) == [(1, 1)]
 
 
@@ -191,13 +192,17 @@ def test_errors_are_told_in_the_order_of_the_file_and_each_once() -> None:
     ]
 
 
-def test_very_many_errors_are_cut_and_counted() -> None:
+def test_a_key_that_stands_twice_is_an_error_even_if_both_are_right() -> None:
+    assert errors("workers: 1\nworkers: 1\n" + MINIMAL) == ["2:1: duplicate key 'workers'; it is on line 1 already"]
+
+
+def test_very_many_errors_are_cut() -> None:
     text = "".join(f"key{number}: 1\n" for number in range(MAX_ERRORS + 500))
 
     found = errors(text)
 
     assert len(found) == MAX_ERRORS + 1
-    assert found[-1] == f"{MAX_ERRORS}:1: and 501 more errors"
+    assert found[-1] == f"{MAX_ERRORS}:1: more than {MAX_ERRORS} errors; the rest is not shown"
 
 
 def test_ten_thousand_models_load() -> None:

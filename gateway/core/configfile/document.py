@@ -200,8 +200,7 @@ class _Builder:
             raise BadDocumentError(position, message)
         if len(self._open) + unfolded.height > MAX_DEPTH:
             raise _too_deep(position)
-        if self._open:
-            self._open[-1].height = max(self._open[-1].height, unfolded.height + 1)
+        self._open[-1].height = max(self._open[-1].height, unfolded.height + 1)
         self._add(unfolded.node, unfolded.values, position)
 
     def _add(self, node: Node, values: int, position: Position | None = None) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
+from itertools import islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -28,6 +29,7 @@ from gateway.core.configfile.plain import Values, find
 
 MAX_FILE_BYTES = 16 * 2**20
 MAX_ERRORS = 1000
+MAX_ERRORS_READ = 10_000
 SECRET_CHARACTERS = 4
 
 
@@ -62,11 +64,11 @@ class Source:
     environment: Mapping[str, str]
 
     def errors(self, found: Iterable[tuple[Position, str]]) -> list[ConfigError]:
-        """The errors in the order of the file, each once, at most MAX_ERRORS and how many more."""
+        """The errors in the order of the file, each once, at most MAX_ERRORS and that there are more."""
         errors = sorted({ConfigError(self.file, *position, text) for position, text in found})
         if len(errors) > MAX_ERRORS:
-            more = f"and {len(errors) - MAX_ERRORS} more errors"
             last = errors[MAX_ERRORS]
+            more = f"more than {MAX_ERRORS} errors; the rest is not shown"
             errors[MAX_ERRORS:] = [ConfigError(self.file, last.line, last.column, more)]
         return errors
 
@@ -89,8 +91,9 @@ def parse_config(text: str, source: Source) -> LoadedConfig | list[ConfigError]:
 
 def positions(text: str, places: Iterable[Place]) -> list[Position]:
     """Where each place stands in a text that was loaded before."""
-    root = parse(text)
-    return [find(root, place).value_position if root else START for place in places]
+    with _collector_paused():
+        root = parse(text)
+        return [find(root, place).value_position if root else START for place in places]
 
 
 def _parse_config(text: str, source: Source) -> LoadedConfig | list[ConfigError]:
@@ -105,7 +108,9 @@ def _parse_config(text: str, source: Source) -> LoadedConfig | list[ConfigError]
     try:
         config = Gateway.model_validate_json(json.dumps(plain), context=source.context)
     except ValidationError as error:
-        refused = [one for details in error.errors(include_url=False) for one in complaints(details)]
+        # A file that is none of ours may have an error in each of its million values.
+        first = islice(error.errors(include_url=False), MAX_ERRORS_READ)
+        refused = [one for details in first for one in complaints(details)]
         refused.extend(broken_names(plain))
         return source.errors(values.problems + _located(refused, root, values))
     if values.problems:

@@ -10,7 +10,7 @@ import difflib
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias, Union, cast, get_args, get_origin
+from typing import Any, TypeAlias, Union, cast, get_args, get_origin
 
 from pydantic_core import ErrorDetails
 
@@ -150,9 +150,7 @@ def section_at(place: Place) -> type[Section]:
 
 
 def _bare(annotation: object) -> object:
-    """The annotation without `Annotated` and `| None`."""
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
+    """The annotation without `| None`."""
     if get_origin(annotation) in (Union, types.UnionType):
-        return _bare(next(one for one in get_args(annotation) if one is not type(None)))
+        return next(one for one in get_args(annotation) if one is not type(None))
     return annotation
