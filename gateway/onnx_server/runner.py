@@ -1,11 +1,12 @@
 """Lets jobs run one after the other, inline or in one thread, without ever stopping the event loop
 for long.
 
-A hop to the thread and back costs 90 us of CPU and 65 us of delay (measured with the demo's model, one connection,
-in turns: 145 us of CPU a request inline, 235 through the thread), several times a small tabular model's whole run of
-17 us. So a run that is known to be short is made inline; one that is not, and the first ones of a model, in the
-thread. `INLINE_S` bounds how long an inline run may be expected to last; the expectation follows the measured runs,
-upward at once and downward slowly, and grows with a request's size.
+A hop to the thread and back costs 90 us of CPU and 65 us of delay (measured with the demo's model,
+one connection, in turns: 145 us of CPU a request inline, 235 through the thread), several times a
+small tabular model's whole run of 17 us. So a run that is known to be short is made inline; one
+that is not, and the first ones of a model, in the thread. `INLINE_S` bounds how long an inline run
+may be expected to last; the expectation follows the measured runs, upward at once and downward
+slowly, and grows with a request's size.
 
 One inline run per turn of the loop: between two of them, sockets are read and health is answered.
 That turn is also what gathers a batch: requests that arrived together wait in the queue together,
@@ -19,8 +20,9 @@ import queue
 import threading
 
 from gateway.core.logs import log
-from gateway.onnx_server.batching import Executor, Group, Job, Queue
+from gateway.onnx_server.batching import Group, Job, Queue
 from gateway.onnx_server.errors import Refused
+from gateway.onnx_server.execution import Executor
 from gateway.onnx_server.session import Model
 
 INLINE_S = 0.000_5
@@ -63,7 +65,7 @@ class Runner:
         self._model = model
         self._executor = Executor(model)
         self._pace = Pace()
-        self._distrust_told = False
+        self._end_told = False
         self._turn: asyncio.Handle | None = None
         self._turn_at = 0.0
         self._in_thread: Group | None = None
@@ -148,10 +150,10 @@ class Runner:
 
     def _finish(self, group: Group, seconds: float) -> None:
         self._pace.measured(_size(group), seconds)
-        if self._executor.distrust is not None and not self._distrust_told:
-            self._distrust_told = True
+        if self._executor.ended is not None and not self._end_told:
+            self._end_told = True
             self._queue.stop_batching()
-            log("batching-off", "warning", cause=self._executor.distrust)
+            log("batching-off", cause=self._executor.ended)
         # The next run goes to the thread before answers are written, so that both go on at once.
         self._arrange_turn()
         for job in group.jobs:

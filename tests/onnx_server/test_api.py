@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 import gateway
 from gateway.onnx_server import api as api_module
 from gateway.onnx_server.api import Api, Inference, Reply
-from gateway.onnx_server.batching import Executor, Group
+from gateway.onnx_server.batching import Group
+from gateway.onnx_server.execution import Executor
 from gateway.onnx_server.session import Model
 from tests.onnx_server import graphs
 

@@ -9,7 +9,8 @@ import pytest
 
 from gateway.demo.flights import DATA, read_flights
 from gateway.onnx_server.api import Api, Inference
-from gateway.onnx_server.batching import Executor, Group
+from gateway.onnx_server.batching import Group
+from gateway.onnx_server.execution import Executor
 from gateway.onnx_server.session import load
 from tests.onnx_server import graphs
 
@@ -41,4 +42,4 @@ def test_flights_get_the_same_answers_together_as_alone(path: Path) -> None:
             assert shared["id"] == single["id"] == flight.id
             assert shared["outputs"][0] == single["outputs"][0]
             np.testing.assert_allclose(shared["outputs"][1]["data"], single["outputs"][1]["data"], atol=1e-6)
-    assert executor.distrust is None
+    assert executor.ended is None

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from gateway.onnx_server.api import Api, Inference
-from gateway.onnx_server.batching import Executor, Group, Job
+from gateway.onnx_server.batching import Group, Job
+from gateway.onnx_server.execution import Executor
 from gateway.onnx_server.session import Model, load
 from tests.onnx_server import graphs
 

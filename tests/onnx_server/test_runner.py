@@ -11,8 +11,9 @@ import pytest
 import uvloop
 
 from gateway.onnx_server import batching, runner
-from gateway.onnx_server.batching import Executor, Group, Job, job_for
+from gateway.onnx_server.batching import Group, Job, job_for
 from gateway.onnx_server.errors import Refused
+from gateway.onnx_server.execution import Executor
 from gateway.onnx_server.runner import FIRST_RUNS, INLINE_S, Pace, Runner
 from gateway.onnx_server.session import Model
 from tests.onnx_server import graphs
