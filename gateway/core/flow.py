@@ -30,10 +30,11 @@ class Flow:
     `on_done` is called once at its end, with the exception that escaped it or None.
     """
 
-    __slots__ = ("_coroutine", "_on_done", "_pending", "_suspended", "done")
+    __slots__ = ("_coroutine", "_on_done", "_pending", "_send", "_suspended", "done")
 
     def __init__(self, coroutine: Coroutine[Any, Any, None], on_done: Callable[[Exception | None], None]):
         self._coroutine = coroutine
+        self._send = coroutine.send
         self._on_done = on_done
         self._suspended = True
         self._pending: Exception | None = None
@@ -41,31 +42,42 @@ class Flow:
 
     def wake(self) -> None:
         """Let the coroutine look at its conditions again; nothing happens while it is running or done."""
-        if self._suspended:
-            self._step(None)
+        if not self._suspended:
+            return
+        self._suspended = False
+        try:
+            self._send(None)
+        except StopIteration:
+            self._end(None)
+        except Exception as crash:  # noqa: BLE001 - whatever escapes is told to the owner
+            self._end(crash)
+        else:
+            if self._pending is None:
+                self._suspended = True
+            else:
+                self._raise_pending()
 
     def throw(self, error: Exception) -> None:
         """Raise `error` at the coroutine's pause, or at its next one if it is running now."""
+        if self.done:
+            return
+        self._pending = error
         if self._suspended:
-            self._step(error)
-        elif not self.done:
-            self._pending = error
+            self._suspended = False
+            self._raise_pending()
 
-    def _step(self, error: Exception | None) -> None:
-        self._suspended = False
+    def _raise_pending(self) -> None:
         try:
-            if error is None:
-                self._coroutine.send(None)
-            else:
-                self._coroutine.throw(error)
             while self._pending is not None:
                 error, self._pending = self._pending, None
                 self._coroutine.throw(error)
         except StopIteration:
-            self.done = True
-            self._on_done(None)
+            self._end(None)
         except Exception as crash:  # noqa: BLE001 - whatever escapes is told to the owner
-            self.done = True
-            self._on_done(crash)
+            self._end(crash)
         else:
             self._suspended = True
+
+    def _end(self, error: Exception | None) -> None:
+        self.done = True
+        self._on_done(error)

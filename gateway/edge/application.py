@@ -66,7 +66,6 @@ class Edge:
         config = table.snapshot.config
         self.limits = Limits.of(config.http)
         self.copy_cap = config.shadow.body
-        self.tenant_field = config.tenant_header.encode() if config.tenant_header else b""
         self._tap.queue_items = config.shadow.queue_items
         self._tap.queue_bytes = config.shadow.queue_bytes
         self.table = table

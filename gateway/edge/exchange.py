@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gateway.http1 import exchange as wire
 from gateway.http1.client import Answer, ClientConnection
+from gateway.http1.deadlines import NEVER
 from gateway.http1.server import ServerConnection
 from gateway.upstream.pool import Pool
 
@@ -20,7 +21,7 @@ class Exchange(wire.Exchange):
     __slots__ = (
         "answer", "answer_copy", "answer_size", "body_copy", "client", "client_id", "code", "connection", "copy_cap",
         "outcome", "path", "pool", "query", "request_id", "route", "section", "status", "table", "tenant",
-        "upstream_done", "upstream_started",
+        "upstream_done", "upstream_started", "wished_s",
     )  # fmt: skip
 
     def __init__(self, connection: ServerConnection):
@@ -48,6 +49,8 @@ class Exchange(wire.Exchange):
         self.tenant = ""
         self.upstream_done = 0.0
         self.upstream_started = 0.0
+        self.wished_s = NEVER
+        """Seconds that the client gives the request (`x-request-timeout-ms`)."""
 
     def keep_request(self, data: bytes) -> None:
         """Keep a part of the body for the challengers, as long as the whole stays under the cap."""

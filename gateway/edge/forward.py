@@ -15,22 +15,15 @@ from gateway.edge.exchange import Exchange
 from gateway.edge.routing.route import Route
 from gateway.http1.client import BUFFER_BYTES, Answer, ClientConnection
 from gateway.http1.date import DateLine
-from gateway.http1.head import HOP_BY_HOP, connection_options, end_to_end
+from gateway.http1.head import HOP_BY_HOP, Forwarded, end_to_end
 from gateway.upstream.call import call_whole, connect, give_back
 from gateway.upstream.pool import Pool
 
-REQUEST_ENDS_HERE = HOP_BY_HOP | {
-    b"host",
-    b"content-length",
-    b"expect",
-    b"x-request-id",
-    b"x-client-request-id",
-    b"x-request-timeout-ms",
-}
-"""Request fields that are not sent on as they came."""
-ANSWER_ENDS_HERE = HOP_BY_HOP | {b"content-length", b"x-request-id", b"x-client-request-id", b"x-model-version"}
-"""Answer fields that the gateway writes itself."""
-_NOTHING: frozenset[bytes] = frozenset()
+_OURS = {b"content-length", b"x-request-id", b"x-client-request-id"}
+REQUEST_FIELDS = Forwarded(HOP_BY_HOP | _OURS | {b"host", b"expect", b"x-request-timeout-ms"})
+"""Request fields that are sent on as they came."""
+ANSWER_FIELDS = Forwarded(HOP_BY_HOP | _OURS | {b"x-model-version"})
+"""Answer fields that are passed back as they came."""
 _VIA = {"1.1": b"via: 1.1 tiltyard\r\n", "1.0": b"via: 1.0 tiltyard\r\n"}
 
 
@@ -39,39 +32,42 @@ async def forward(exchange: Exchange, route: Route, buffer_bytes: int) -> Answer
 
     The connection is left on the exchange, for `give_back`. Raises BodyBroken, UpstreamFault, DeadlineExceeded.
     """
-    lines = end_to_end(exchange.fields, REQUEST_ENDS_HERE, exchange.framing.nominated)
-    lines.append(b"x-request-id: %b\r\n" % exchange.request_id.encode())
+    parts = end_to_end(exchange.fields, REQUEST_FIELDS, exchange.nominated)
+    parts += (b"x-request-id: ", exchange.request_id.encode(), b"\r\n", _VIA[exchange.version])
     if exchange.client_id:
-        lines.append(b"x-client-request-id: %b\r\n" % exchange.client_id)
-    lines.append(_VIA[exchange.version])
-    exchange.section = section = b"".join(lines)
+        parts += (b"x-client-request-id: ", exchange.client_id, b"\r\n")
+    exchange.section = section = b"".join(parts)
     flow = exchange.flow
     assert flow is not None
-    if await exchange.gather(route.model.body_cap_bytes, buffer_bytes):
+    cap = route.model.body_cap_bytes
+    if (exchange.complete and exchange.received <= cap) or await exchange.gather(cap, buffer_bytes):
         body = exchange.take()
         exchange.keep_request(body)
-        sequence = sequence_of(body, exchange.field(HEAD_LENGTH_FIELD)) if len(route.replicas.pools) > 1 else ""
+        pools = route.replicas.pools
+        sequence = sequence_of(body, exchange.field(HEAD_LENGTH_FIELD)) if len(pools) > 1 else ""
         pool = route.replicas.choose(sequence)
-        await _begin_call(exchange, route, pool, flow)
+        exchange.pool = pool
+        exchange.connection = pool.take() or await pool.connect(flow)
+        _call_begins(exchange, route)
         framing = b"content-length: %d\r\n\r\n" % len(body) if body or exchange.method == "POST" else b"\r\n"
         data = b"".join((_start(exchange, route, pool), section, framing, body))
         return await call_whole(exchange, pool, flow, data, head_only=exchange.method == "HEAD")
     return await _call_streaming(exchange, route, section, flow)
 
 
-async def _begin_call(exchange: Exchange, route: Route, pool: Pool, flow: Flow) -> ClientConnection:
-    """Get a connection; from here on the backend's own time runs."""
-    connection = await connect(exchange, pool, flow)
+def _call_begins(exchange: Exchange, route: Route) -> None:
+    """From here on the backend's own time runs, where it is shorter than the request's."""
     exchange.upstream_started = now = time.monotonic()
-    exchange.expect_by(min(exchange.deadline, now + route.version.timeout_s))
-    return connection
+    if route.version.timeout_s < route.model.timeout_s:
+        exchange.expect_by(min(exchange.deadline, now + route.version.timeout_s))
 
 
 async def _call_streaming(exchange: Exchange, route: Route, section: bytes, flow: Flow) -> Answer:
     """Call while the body is still coming in; an answer that comes early ends the sending."""
     pool = route.replicas.choose()
-    connection = await _begin_call(exchange, route, pool, flow)
-    length = exchange.framing.length
+    connection = await connect(exchange, pool, flow)
+    _call_begins(exchange, route)
+    length = exchange.length
     framing = b"transfer-encoding: chunked\r\n\r\n" if length is None else b"content-length: %d\r\n\r\n" % length
     answer = connection.call(flow, b"".join((_start(exchange, route, pool), section, framing)), whole=False)
     await _send_body(exchange, route, connection, answer)
@@ -80,7 +76,7 @@ async def _call_streaming(exchange: Exchange, route: Route, section: bytes, flow
 
 
 async def _send_body(exchange: Exchange, route: Route, connection: ClientConnection, answer: Answer) -> None:
-    chunked = exchange.framing.length is None
+    chunked = exchange.length is None
     while not answer.settled:
         exchange.check_size(route.model.body_cap_bytes)
         data = exchange.take()
@@ -97,6 +93,8 @@ async def _send_body(exchange: Exchange, route: Route, connection: ClientConnect
 
 def _start(exchange: Exchange, route: Route, pool: Pool) -> bytes:
     target = pool.target
+    if exchange.method == "POST" and not exchange.query and route.start:
+        return route.start
     query = b"?" + exchange.query if exchange.query else b""
     return b"%b %b%b%b HTTP/1.1\r\nhost: %b\r\n" % (
         exchange.method.encode(),
@@ -109,25 +107,24 @@ def _start(exchange: Exchange, route: Route, pool: Pool) -> bytes:
 
 async def relay(exchange: Exchange, route: Route, answer: Answer, buffer_bytes: int, date: DateLine) -> None:
     """Pass the answer on to the client. Raises UpstreamFault; after the first byte the connection must be cut."""
-    if answer.length is not None and answer.length <= min(buffer_bytes, BUFFER_BYTES):
+    if not answer.complete and answer.length is not None and answer.length <= min(buffer_bytes, BUFFER_BYTES):
         await answer.gathered()
     first = answer.take()
-    nominated = connection_options(answer.fields) if answer.field(b"connection") else _NOTHING
-    lines = end_to_end(answer.fields, ANSWER_ENDS_HERE, nominated)
-    lines.append(b"%b%b\r\n" % (route.stamp, exchange.request_id.encode()))
+    parts = end_to_end(answer.fields, ANSWER_FIELDS, answer.nominated)
+    parts += (route.stamp, exchange.request_id.encode(), b"\r\n")
     if exchange.client_id:
-        lines.append(b"x-client-request-id: %b\r\n" % exchange.client_id)
-    if answer.field(b"date") is None:
-        lines.append(date.now())
+        parts += (b"x-client-request-id: ", exchange.client_id, b"\r\n")
+    if not answer.dated:
+        parts.append(date.now())
     exchange.keep_answer(first)
     if answer.complete:
         exchange.upstream_done = time.monotonic()
         give_back(exchange)
         length = answer.length if answer.bodiless else len(first)
-        exchange.begin(answer.status, lines, length, first)
+        exchange.begin(answer.status, parts, length, first)
         exchange.end()
         return
-    exchange.begin(answer.status, lines, answer.length, first)
+    exchange.begin(answer.status, parts, answer.length, first)
     while data := await answer.read():
         exchange.keep_answer(data)
         exchange.write(data)

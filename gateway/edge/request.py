@@ -28,19 +28,19 @@ from gateway.upstream.call import give_back
 
 if TYPE_CHECKING:
     from gateway.edge.application import Edge
+    from gateway.edge.routing.table import Table
 
 GUARDS = (declared_size,)
 """What may refuse a request, in order. A guard takes the exchange and its route and returns a refusal or None."""
 
 _JSON = b"content-type: application/json\r\n"
-_NOTED = frozenset({b"x-request-id", b"x-shadow", b"x-request-timeout-ms"})
 
 
 async def serve(edge: Edge, exchange: Exchange) -> None:
     """Serve one request from its head to its log line, on one snapshot."""
     table = exchange.table = edge.table
     try:
-        refusal = identify(edge, exchange)
+        refusal = identify(edge, exchange, table)
         route = table.find(exchange.path)
         if isinstance(route, Local):
             answer_locally(edge, exchange, route)
@@ -68,24 +68,25 @@ async def serve(edge: Edge, exchange: Exchange) -> None:
         edge.record(exchange)
 
 
-def identify(edge: Edge, exchange: Exchange) -> Refusal | None:
+def identify(edge: Edge, exchange: Exchange, table: Table) -> Refusal | None:
     """Give the request its id, and learn who asks for what."""
     exchange.request_id = edge.ids.new()
-    path, _, query = exchange.target.partition(b"?")
-    exchange.path = path
-    exchange.query = query
-    snapshot = edge.table.snapshot
-    trusted = snapshot.trusted_proxies
-    exchange.client = client_address(exchange.peer, exchange.fields, trusted)
-    tenant_field = edge.tenant_field
+    exchange.path, _, exchange.query = exchange.target.partition(b"?")
+    trusted = table.snapshot.trusted_proxies
+    exchange.client = client_address(exchange.peer, exchange.fields, trusted) if trusted else exchange.peer
+    noted = table.noted
     for name, value in exchange.fields:
-        if name in _NOTED:
+        if name in noted:
             if name == b"x-shadow":
                 return Refusal(Problem.SHADOW_NOT_ALLOWED, "the x-shadow field is not taken from clients")
-            if name == b"x-request-id" and valid_client_id(value.decode("latin-1")):
-                exchange.client_id = value
-        elif name == tenant_field and trusted_peer(exchange.peer, trusted):
-            exchange.tenant = value.decode("latin-1")
+            if name == b"x-request-timeout-ms":
+                if value.isdigit() and len(value) < 9:
+                    exchange.wished_s = int(value) / 1000
+            elif name == b"x-request-id":
+                if valid_client_id(value.decode("latin-1")):
+                    exchange.client_id = value
+            elif trusted_peer(exchange.peer, trusted):
+                exchange.tenant = value.decode("latin-1")
     return None
 
 
@@ -94,13 +95,12 @@ def admit(edge: Edge, exchange: Exchange, route: Route) -> Refusal | None:
     exchange.route = route
     if exchange.method not in route.methods:
         allowed = ", ".join(sorted(route.methods)).encode()
-        fields = ((b"allow", allowed),)
-        return Refusal(Problem.METHOD_NOT_ALLOWED, f"{exchange.method} does not fit this path", fields)
+        return Refusal(Problem.METHOD_NOT_ALLOWED, f"{exchange.method} does not fit this path", ((b"allow", allowed),))
     for guard in GUARDS:
         refusal = guard(exchange, route)
         if refusal is not None:
             return refusal
-    exchange.expect_by(exchange.started + _time_allowed(exchange, route))
+    exchange.expect_by(exchange.started + min(route.model.timeout_s, exchange.wished_s))
     if route.shadowed and exchange.method == "POST":
         exchange.copy_cap = edge.copy_cap
         exchange.body_copy = []
@@ -140,14 +140,6 @@ _OUTCOMES = {
     Problem.UPSTREAM_UNREACHABLE: "upstream_failed",
     Problem.OVERLOADED: "upstream_failed",
 }
-
-
-def _time_allowed(exchange: Exchange, route: Route) -> float:
-    """The model's timeout, or less where the client asks for less (`x-request-timeout-ms`)."""
-    wished = exchange.field(b"x-request-timeout-ms")
-    if wished is not None and wished.isdigit() and len(wished) < 9:
-        return min(route.model.timeout_s, int(wished) / 1000)
-    return route.model.timeout_s
 
 
 def _overdue(exchange: Exchange) -> Refusal:

@@ -15,7 +15,7 @@ import httptools
 
 from gateway.core.flow import Flow, pause
 from gateway.http1.errors import UpstreamClosed, UpstreamFault, UpstreamInvalid, UpstreamTruncated
-from gateway.http1.head import Fields, connection_options
+from gateway.http1.head import NOTHING_NOMINATED, Fields, nominated_by
 
 MAX_INTERIM = 8
 """Interim answers (1xx) that one call may bring."""
@@ -25,11 +25,16 @@ BUFFER_BYTES = 256 * 1024
 """Unread bytes of an answer beyond which its connection is read no further."""
 
 
+_DECIDES = frozenset({b"content-length", b"transfer-encoding", b"connection", b"date"})
+
+
 class Answer:
     """One answer as it arrives. `length` is None where the body ends with its chunks or with the connection."""
 
-    __slots__ = ("_chunks", "_connection", "_error", "bodiless", "buffered", "complete", "fields", "length", "received",
-                 "started", "status")  # fmt: skip
+    __slots__ = (
+        "_chunks", "_connection", "_error", "bodiless", "buffered", "complete", "dated", "fields", "length",
+        "nominated", "received", "started", "status",
+    )  # fmt: skip
 
     def __init__(self, connection: ClientConnection):
         self._connection = connection
@@ -38,8 +43,12 @@ class Answer:
         self.bodiless = False
         self.buffered = 0
         self.complete = False
+        self.dated = False
+        """Whether the answer has a Date."""
         self.fields: Fields = []
         self.length: int | None = None
+        self.nominated = NOTHING_NOMINATED
+        """Fields that the answer's Connection field keeps to this hop."""
         self.received = 0
         self.started = False
         self.status = 0
@@ -47,9 +56,13 @@ class Answer:
     async def head(self) -> None:
         """Wait until the head is there. Raises UpstreamFault."""
         while not self.started:
-            if self._error is not None:
-                raise self._error
+            self.raise_fault()
             await pause()
+
+    def raise_fault(self) -> None:
+        """Raise what went wrong, if something did."""
+        if self._error is not None:
+            raise self._error
 
     @property
     def settled(self) -> bool:
@@ -59,8 +72,7 @@ class Answer:
     async def gathered(self) -> None:
         """Wait until the whole body is here. Raises UpstreamFault."""
         while not self.complete:
-            if self._error is not None:
-                raise self._error
+            self.raise_fault()
             await pause()
 
     def take(self) -> bytes:
@@ -80,8 +92,7 @@ class Answer:
     async def read(self) -> bytes:
         """The next part of the body, at least one byte; empty at its end. Raises UpstreamFault."""
         while not self._chunks and not self.complete:
-            if self._error is not None:
-                raise self._error
+            self.raise_fault()
             await pause()
         return self.take()
 
@@ -120,7 +131,7 @@ class _Refused(Exception):
 class ClientConnection(asyncio.Protocol):
     """One connection to a backend. `on_lost` is called once when it is gone."""
 
-    __slots__ = ("_answer", "_expects_no_body", "_fields_bytes", "_flow", "_interim", "_on_lost", "_parser",
+    __slots__ = ("_answer", "_expects_no_body", "_fields", "_fields_bytes", "_flow", "_interim", "_on_lost", "_parser",
                  "_reading_paused", "_sent_all", "_until_close", "_writing_paused", "calls", "idle_since", "reusable",
                  "transport")  # fmt: skip
 
@@ -130,6 +141,7 @@ class ClientConnection(asyncio.Protocol):
         self._answer: Answer | None = None
         self._flow: Flow | None = None
         self._expects_no_body = False
+        self._fields: Fields = []
         self._fields_bytes = 0
         self._interim = 0
         self._reading_paused = False
@@ -257,17 +269,19 @@ class ClientConnection(asyncio.Protocol):
             # A second answer to one request.
             self.reusable = False
             raise _Refused
-        answer.fields = []
+        answer.fields = self._fields = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One field line, or a trailer, which goes no further."""
-        answer = cast(Answer, self._answer)
-        if not answer.started:
-            answer.fields.append((name.lower(), value.rstrip(b" \t")))
+        """One field line."""
+        self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         """The head is whole."""
-        answer = cast(Answer, self._answer)
+        answer = self._answer
+        if answer is None:
+            raise _Refused
+        # What comes now are trailers, and they go no further (RFC 9110 section 6.5.1).
+        self._fields = []
         parser = self._parser
         status = parser.get_status_code()
         if status < 200:
@@ -304,24 +318,32 @@ class ClientConnection(asyncio.Protocol):
     # -- inner -----------------------------------------------------------------------------------------------------
 
     def _check(self, answer: Answer, status: int) -> str:
-        """What is wrong with the head of an answer; sets how its body ends."""
-        if self._parser.get_http_version() not in ("1.1", "1.0"):
-            return f"the backend answered in HTTP/{self._parser.get_http_version()}"
+        """What is wrong with the head of an answer, or empty; notes how its body ends and which fields matter."""
+        version = self._parser.get_http_version()
+        if version != "1.1" and version != "1.0":
+            return f"the backend answered in HTTP/{version}"
         if not 200 <= status <= 599:
             return f"the backend answered with status {status}"
         if len(answer.fields) > MAX_FIELDS:
             return "the backend's answer has too many fields"
         length = transfer = None
         for name, value in answer.fields:
+            if name not in _DECIDES:
+                continue
             if name == b"content-length":
-                if length is not None or not (value.isdigit() and len(value) <= 18):
+                digits = value.rstrip(b" \t")
+                if length is not None or not (digits.isdigit() and len(digits) <= 18):
                     return "the backend's Content-Length is not one number"
-                length = value
+                length = digits
             elif name == b"transfer-encoding":
-                if transfer is not None or value.lower() != b"chunked":
+                if transfer is not None or value.rstrip(b" \t").lower() != b"chunked":
                     return "the backend used a transfer coding other than chunked"
                 transfer = value
-        if transfer is not None and (length is not None or self._parser.get_http_version() == "1.0"):
+            elif name == b"connection":
+                answer.nominated |= nominated_by(value)
+            else:
+                answer.dated = True
+        if transfer is not None and (length is not None or version == "1.0"):
             return "the backend framed its answer in two ways"
         answer.length = int(length) if length is not None else None
         self._until_close = length is None and transfer is None
@@ -345,8 +367,3 @@ class ClientConnection(asyncio.Protocol):
     def _flow_wake(self) -> None:
         if self._flow is not None:
             self._flow.wake()
-
-
-def nominated(fields: Fields) -> frozenset[bytes]:
-    """Fields that the answer's Connection field says are for this hop only."""
-    return connection_options(fields)

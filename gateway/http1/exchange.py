@@ -15,7 +15,7 @@ from gateway.core.flow import Flow, pause
 from gateway.core.problems import Problem, Refusal
 from gateway.http1.deadlines import NEVER
 from gateway.http1.errors import BodyBroken, ClientGone, DeadlineExceeded
-from gateway.http1.head import Fields, Framing
+from gateway.http1.head import NOTHING_NOMINATED, Fields
 
 if TYPE_CHECKING:
     from gateway.http1.server import ServerConnection
@@ -29,7 +29,6 @@ _CLOSE = b"connection: close\r\n"
 _KEEP_ALIVE = b"connection: keep-alive\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n"
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_NO_FRAMING = Framing(None, False, False, False, frozenset())
 
 
 class Exchange:
@@ -37,8 +36,8 @@ class Exchange:
 
     __slots__ = (
         "_body", "_chunked", "_chunks", "_connection", "_continued", "_hollow", "announced", "answered", "broken",
-        "buffered", "complete", "deadline", "fields", "finished", "flow", "framing", "keep_alive", "method", "received",
-        "sent", "started", "target", "version",
+        "buffered", "chunked", "complete", "deadline", "expects_continue", "fields", "finished", "flow", "host",
+        "keep_alive", "length", "method", "nominated", "received", "sent", "started", "target", "version",
     )  # fmt: skip
 
     def __init__(self, connection: ServerConnection):
@@ -52,14 +51,18 @@ class Exchange:
         self.answered = False
         self.broken: Refusal | None = None
         self.buffered = 0
+        self.chunked = False
         self.complete = False
         self.deadline = NEVER
+        self.expects_continue = False
         self.fields: Fields = []
         self.finished = False
         self.flow: Flow | None = None
-        self.framing = _NO_FRAMING
+        self.host = b""
         self.keep_alive = False
+        self.length: int | None = None
         self.method = ""
+        self.nominated = NOTHING_NOMINATED
         self.received = 0
         self.sent = 0
         self.started = time.monotonic()
@@ -94,7 +97,7 @@ class Exchange:
         """
         self.check_size(limit)
         while not self.complete:
-            if self.buffered > buffer or (self.framing.length or 0) > buffer:
+            if self.buffered > buffer or (self.length or 0) > buffer:
                 return False
             await self.more()
             self.check_size(limit)
@@ -116,14 +119,14 @@ class Exchange:
 
     def check_size(self, limit: int) -> None:
         """Raise BodyBroken if the body is, or by its length will be, larger than `limit` bytes."""
-        if self.received > limit or self.announced > limit or (self.framing.length or 0) > limit:
+        if self.received > limit or self.announced > limit or (self.length or 0) > limit:
             raise BodyBroken(Refusal(Problem.BODY_TOO_LARGE, f"the body is larger than {limit} bytes"))
 
     async def more(self) -> None:
         """Wait for news, asking the client for the body first if it waits to be asked. Raises BodyBroken."""
         if self.broken is not None:
             raise BodyBroken(self.broken)
-        if self.framing.expects_continue and not self._continued and not self.received:
+        if self.expects_continue and not self._continued and not self.received:
             self._continued = True
             self._connection.transport.write(_CONTINUE)
         await pause()
@@ -137,9 +140,12 @@ class Exchange:
         self.begin(status, lines, len(body), body)
         self.finished = True
 
-    def begin(self, status: int, lines: list[bytes], length: int | None, first: bytes = b"") -> None:
-        """Head of an answer whose body is `length` bytes, or of unknown length; `first` is the body's beginning."""
-        parts = [_STATUS_LINES[status], *lines]
+    def begin(self, status: int, parts: list[bytes], length: int | None, first: bytes = b"") -> None:
+        """Head of an answer whose body is `length` bytes, or of unknown length; `first` is the body's beginning.
+
+        `parts` joined are field lines, without any that frame the message; the list is used up.
+        """
+        parts.insert(0, _STATUS_LINES[status])
         bodiless = status == 204 or status == 304
         if length is not None and status != 204:
             parts.append(b"content-length: %d\r\n" % length)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gateway.core.flow import Flow
+from gateway.core.flow import Flow, pause
 from gateway.http1.client import Answer, ClientConnection
 from gateway.http1.errors import UpstreamClosed
 from gateway.upstream.pool import Pool
@@ -34,7 +34,9 @@ async def call_whole(caller: Caller, pool: Pool, flow: Flow, data: bytes, *, hea
         reused = connection.calls > 0
         answer = connection.call(flow, data, whole=True, head_only=head_only)
         try:
-            await answer.head()
+            while not answer.started:
+                answer.raise_fault()
+                await pause()
         except UpstreamClosed:
             if not reused:
                 raise

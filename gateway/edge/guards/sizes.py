@@ -10,7 +10,7 @@ from gateway.edge.routing.route import Route
 def declared_size(exchange: Exchange, route: Route) -> Refusal | None:
     """413 for a Content-Length over the cap; bodies without one are counted as they stream."""
     cap = route.model.body_cap_bytes
-    length = exchange.framing.length
+    length = exchange.length
     if length is not None and length > cap:
         return Refusal(Problem.BODY_TOO_LARGE, f"the body has {length} bytes; at most {cap} are taken")
     return None

@@ -47,5 +47,7 @@ class Route:
     path: bytes
     inference: bool
     shadowed: bool
+    start: bytes
+    """Request line and Host of a POST without query, where there is but one replica; else empty."""
     stamp: bytes
     """Field lines that every answer of this route carries, up to the request id's value."""

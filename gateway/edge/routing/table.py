@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from gateway.core.counters import Counters
 from gateway.core.problems import Problem, Refusal
-from gateway.core.snapshot import Model, Snapshot
+from gateway.core.snapshot import Model, Snapshot, Target
 from gateway.edge.meters import Meter
 from gateway.edge.routing.protocols import open_inference, plain_json
 from gateway.edge.routing.route import GET, Local, Path, Route
@@ -19,13 +19,14 @@ from gateway.edge.tap import Tapped
 from gateway.upstream.replicas import Registry, Replicas
 
 _AMBIGUOUS = re.compile(rb"%(?:2[ef]|5c|00)|\\|//|/\.\.?(?:[/;?]|\Z)|%(?![0-9a-f]{2})", re.IGNORECASE)
+NOTED = frozenset({b"x-request-id", b"x-shadow", b"x-request-timeout-ms"})
 _VIA = b"via: 1.1 tiltyard\r\n"
 
 
 class Table:
     """The routes of one snapshot, bound to this process's pools and counters."""
 
-    __slots__ = ("_counters", "_exact", "_meters", "_registry", "snapshot", "tapped")
+    __slots__ = ("_counters", "_exact", "_meters", "_registry", "noted", "snapshot", "tapped", "tenant_field")
 
     def __init__(
         self,
@@ -35,6 +36,9 @@ class Table:
         readiness: Callable[[], tuple[int, bytes]],
     ):
         self.snapshot = snapshot
+        self.tenant_field = (snapshot.config.tenant_header or "").encode()
+        self.noted = NOTED | {self.tenant_field}
+        """Request fields that the life of a request looks at."""
         self.tapped: dict[str, Tapped] = {}
         """Models whose requests were offered to the shadow under this snapshot."""
         self._registry = registry
@@ -105,6 +109,7 @@ class Table:
             path=path.there,
             inference=path.inference,
             shadowed=path.inference and not path.pinned and bool(model.challengers),
+            start=_start(version.targets, path.there),
             stamp=stamp,
         )
 
@@ -113,3 +118,9 @@ class Table:
         if meter is None:
             meter = self._meters[model, version] = Meter(self._counters, model, version)
         return meter
+
+
+def _start(targets: tuple[Target, ...], path: bytes) -> bytes:
+    if len(targets) != 1:
+        return b""
+    return b"POST %b%b HTTP/1.1\r\nhost: %b\r\n" % (targets[0].base_path, path, targets[0].authority)
