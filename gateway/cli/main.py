@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "diff": Command("gateway.cli.diff:diff", "Show what a file would change in the running gateway."),
     "reload": Command("gateway.cli.reload:reload", "Have the running gateway read its file again."),
     "health": Command("gateway.cli.health:health", "Ask the running gateway whether it is ready."),
+    "report": Command("gateway.cli.report:report", "Show how the challengers of a model compare with its champion."),
     "schema": Command("gateway.cli.schema:schema", "Print the JSON Schema of the configuration file."),
     "stats": Command("gateway.cli.stats:stats", "Compute a statistic on numbers from standard input."),
 }

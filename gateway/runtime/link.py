@@ -20,7 +20,7 @@ from gateway.runtime.line import (
 )
 
 STATUS_PATIENCE_S: Final = 2.0
-ROLL_OUT_PATIENCE_S: Final = 120.0
+ROLL_OUT_PATIENCE_S: Final = 300.0
 """A roll-out may wait for model servers to load their files."""
 
 

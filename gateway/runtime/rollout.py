@@ -28,6 +28,8 @@ MODEL_START_S: Final = 60.0
 MODEL_DRAIN_S: Final = 10.0
 SHADOW_PATIENCE_S: Final = 1.0
 APPLY_PATIENCE_S: Final = 10.0
+COMPILED_BYTES_PER_S: Final = 200_000
+"""How much of a configuration a busy machine compiles at the least: very large ones are given time in proportion."""
 
 
 class Configurations:
@@ -123,9 +125,9 @@ class Rollout:
         when it can.
         """
         try:
-            error = await self._fleet.shadow.apply(message, SHADOW_PATIENCE_S)
-        except TimeoutError:
-            log("shadow-slow", "warning", config_id=message.config_id, waited_s=SHADOW_PATIENCE_S)
+            error = await self._fleet.shadow.apply(message, SHADOW_PATIENCE_S + compiling_s(message))
+        except TimeoutError as late:
+            log("shadow-slow", "warning", config_id=message.config_id, reason=str(late))
             return
         if error is not None:
             await self._fleet.shadow.restart(error)
@@ -135,7 +137,7 @@ class Rollout:
         by side.
         """
         try:
-            error = await slot.apply(message, APPLY_PATIENCE_S)
+            error = await slot.apply(message, APPLY_PATIENCE_S + compiling_s(message))
         except TimeoutError as late:
             error = str(late)
         if error is not None:
@@ -153,6 +155,11 @@ class Rollout:
         async with self._turn:
             del self._retiring[key]
             await self._fleet.remove_model(key, MODEL_DRAIN_S)
+
+
+def compiling_s(message: Apply) -> float:
+    """How long a process may take to compile a configuration, beyond a moment."""
+    return len(message.document) / COMPILED_BYTES_PER_S
 
 
 def lingers_s(snapshot: Snapshot, key: str) -> float:

@@ -24,6 +24,7 @@ from gateway.core.counters import Counters
 from gateway.core.pair import Pair
 from gateway.core.ports import PairStoreError
 from gateway.core.snapshot import Snapshot
+from gateway.evidence.report_document import Report, Requests
 from tests.support.configurations import snapshot
 from tests.support.gateway_process import Json, config
 
@@ -106,10 +107,18 @@ class Supervisor:
 
 
 class Evidence:
-    def report(self, snapshot: Snapshot, model: str) -> object:
+    def report(self, snapshot: Snapshot, model: str) -> Report:
         if model == "a.b":
             raise PairStoreError("cannot read pairs: torn")
-        return {"model": model}
+        return Report(
+            model=model,
+            config_id=snapshot.id,
+            champion="1",
+            generated_at="2026-01-01T00:00:00Z",
+            requests=Requests(total=0, outcomes={}, by_version={}),
+            latency=None,
+            challengers={},
+        )
 
     def pairs(self, request_id: str) -> Sequence[Pair]:
         if request_id == "broken":
@@ -236,7 +245,8 @@ def test_models_are_listed_as_they_are_configured(admin: Admin) -> None:
 
 
 def test_a_report_is_the_evidence_on_one_model(admin: Admin) -> None:
-    assert admin.ask("/api/models/m/report").json() == {"model": "m"}
+    found = admin.ask("/api/models/m/report").json()
+    assert (found["model"], found["config_id"], found["challengers"]) == ("m", admin.snapshot.id, {})
     assert problem(admin.ask("/api/models/nobody/report"))[:2] == (404, "model-not-found")
     assert problem(admin.ask("/api/models/a.b/report")) == (
         503,

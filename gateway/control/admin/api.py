@@ -26,6 +26,7 @@ from gateway.core.config import canonical
 from gateway.core.pair import Pair
 from gateway.core.ports import PairStoreError
 from gateway.core.snapshot import Model, Snapshot
+from gateway.evidence.report_document import Report
 
 Asked = ParamSpec("Asked")
 Answer = TypeVar("Answer")
@@ -34,12 +35,12 @@ Answer = TypeVar("Answer")
 class Evidence(Protocol):
     """What the state directory holds about pairs. Both calls block."""
 
-    def report(self, snapshot: Snapshot, model: str) -> object:
-        """The report of one model, to be shown as JSON."""
+    def report(self, snapshot: Snapshot, model: str) -> Report:
+        """The report on one model. Raises PairStoreError."""
         ...
 
     def pairs(self, request_id: str) -> Sequence[Pair]:
-        """The pairs of one request, one per challenger."""
+        """The pairs of one request, one per challenger. Raises PairStoreError."""
         ...
 
 
@@ -177,7 +178,7 @@ class Api:
                 "GET",
                 "report",
                 "Champion and challengers of one model: counts, agreement, differences, latency",
-                "application/json",
+                Report,
                 self.report,
                 (AdminProblem.MODEL_NOT_FOUND, AdminProblem.UNAVAILABLE),
             ),
