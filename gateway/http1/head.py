@@ -63,7 +63,7 @@ def bad_request(detail: str) -> Refusal:
     return Refusal(Problem.BAD_REQUEST, detail)
 
 
-def inspect(request: Framed, known_host: bytes) -> Refusal | None:
+def inspect(request: Framed, known_host: bytes | None) -> Refusal | None:
     """Decide how a request is framed and note it on the request, or say why it is refused.
 
     Field syntax has been checked by the parser; `known_host` is a Host value that is known to be good.

@@ -10,6 +10,8 @@ Each connection reads in explicit phases, and holds a queue of exchanges of whic
   it has been read.
 - llhttp reads heads only. Bodies are read here, so that an `Upgrade` which nobody grants cannot make a body vanish,
   trailers cannot pass for fields (RFC 9110 section 6.5.1), and no byte of a following message is looked at too early.
+- A client that ends its sending side is taken for gone (RFC 9112 section 9.6 leaves the choice): it cannot be told
+  from one that closed, and a gone client's call must not go on at the backend.
 - An answer is written once; whatever fails after its first byte cuts the connection without a clean end.
 """
 
@@ -122,7 +124,7 @@ class ServerConnection(asyncio.Protocol):
         self._last_read = 0.0
         self._fed = 0
         self._chunks: ChunkDecoder | None = None
-        self._known_host = b""
+        self._known_host: bytes | None = None
         self._left = 0
         self._rejected_method = ""
         self._tail = b""
@@ -159,15 +161,6 @@ class ServerConnection(asyncio.Protocol):
         if self._phase is not _IDLE:
             self._message_unfinished()
         self._advance()
-
-    def eof_received(self) -> bool:
-        """The client sends no more; what it has asked in full is still answered."""
-        if self._phase is _BODY:
-            self._break_body(bad_request("the connection ended within the body"))
-        self._phase = _DEAF if self._queue or self._rejection else self._phase
-        for exchange in self._queue:
-            exchange.keep_alive = False
-        return bool(self._queue)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone: the running flow hears of it, the waiting ones never start."""
@@ -242,7 +235,7 @@ class ServerConnection(asyncio.Protocol):
         refusal = inspect(exchange, self._known_host)
         if refusal is not None:
             self._refuse_head(refusal)
-        self._known_host = exchange.host
+        self._known_host = exchange.host or None
         exchange.target = target
         if self._application.draining:
             exchange.keep_alive = False
