@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from gateway.control.admin.api import Api, Sources
 from gateway.control.admin.app import AdminServer, make_app
 from gateway.control.housekeeping import Housekeeping
+from gateway.control.reachability import Reachability
 from gateway.control.reload import Reloader, Source
 from gateway.core.snapshot import Snapshot
 from gateway.runtime.child import ChildContext
@@ -25,6 +26,7 @@ class ControlRole:
         self._reloader = Reloader(Source(context.config_path, os.environ), context.supervisor, context.counters)
         self._evidence = StoredEvidence(context.state)
         self._housekeeping = Housekeeping(self._evidence, lambda: self._in_force().config.pairs)
+        self._reachability = Reachability()
         self._server: AdminServer | None = None
 
     async def start(self, snapshot: Snapshot) -> None:
@@ -46,6 +48,7 @@ class ControlRole:
         await self._server.start()
         self._keep(self._reloader.run())
         self._keep(self._housekeeping.run())
+        self._keep(self._reachability.run())
 
     async def apply(self, snapshot: Snapshot) -> None:
         """Show and compare against another configuration from here on."""
@@ -55,18 +58,20 @@ class ControlRole:
         """Finish what operators have asked."""
         self._reloader.stop()
         self._housekeeping.stop()
+        self._reachability.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.stop()
         await asyncio.to_thread(self._evidence.close)
 
     def status(self) -> dict[str, object]:
-        """What the file as it is led to."""
-        return {"reload": self._reloader.last.outcome}
+        """What the file as it is led to, and which backends are down."""
+        return {"reload": self._reloader.last.outcome, "unreachable": self._reachability.unreachable()}
 
     def _adopt(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
         self._reloader.adopt(snapshot)
+        self._reachability.adopt(snapshot)
 
     def _in_force(self) -> Snapshot:
         assert self._snapshot is not None, "nothing is served before the first configuration"

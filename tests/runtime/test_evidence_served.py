@@ -49,3 +49,16 @@ def test_a_pair_store_that_cannot_be_used_is_said_and_serving_goes_on(
     eventually(lambda: gateway.events("pairs-not-rolled"), "the failure is said")
     assert gateway.infer("/models/echo/x", {}).status_code == 200
     assert gateway.get("/readyz").status_code == 200
+
+
+def test_a_backend_that_is_down_is_named_and_the_gateway_is_ready_all_the_same(
+    start_backend: StartBackend, start_gateway: StartGateway
+) -> None:
+    champion, challenger = start_backend(), start_backend()
+    challenger.close()
+    gateway = start_gateway(two_versions(champion.url, challenger.url))
+
+    named = eventually(lambda: gateway.readyz()["unreachable"], "the dead challenger is named")
+
+    assert named == [f"echo/2 127.0.0.1:{challenger.port}"]
+    assert gateway.get("/readyz").status_code == 200
