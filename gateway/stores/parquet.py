@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -99,6 +100,10 @@ class ParquetPairs:
                 continue
             except OSError as error:
                 raise PairStoreError(f"cannot read pairs: {error}") from error
+            except duckdb.Error as error:
+                if wanted.strictly:
+                    raise PairStoreError(f"cannot read pairs: {duck.reason(error)}") from error
+                wanted = replace(wanted, strictly=True)
         raise PairStoreError("pairs are rolled faster than they can be read")
 
     def _answer(self, seen: View, ask: Callable[[Question], _Answer]) -> _Answer:
@@ -109,9 +114,9 @@ class ParquetPairs:
             with self._database.cursor() as cursor:
                 return ask(Question(cursor, sources))
         except duckdb.Error as error:
-            if not all(path.exists() for path in seen.files):
-                raise MovedOn from error
-            raise PairStoreError(f"cannot read pairs: {duck.reason(error)}") from error
+            if all(path.exists() for path in seen.files):
+                raise
+            raise MovedOn from error
 
 
 def _make_empty_file(database: duckdb.DuckDBPyConnection, scratch: Path) -> Path:

@@ -24,6 +24,7 @@ from gateway.stores.pair_files import (
     unrolled_segments,
     without_parts,
 )
+from gateway.stores.taking_apart import is_pair
 
 ATTEMPTS: Final = 20
 """A view is out of date once per segment rolled meanwhile, so a second attempt nearly always holds."""
@@ -35,11 +36,16 @@ class MovedOn(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which pairs a query can match: of one model or all, of some days or all, naming `text` or anything."""
+    """Which pairs a query can match: of one model or all, of some days or all, naming `text` or anything.
+
+    `strictly` leaves out whole journal lines that are no pairs. They are rare enough to look for only when DuckDB
+    refuses what it is given.
+    """
 
     model: str | None = None
     days: frozenset[str] | None = None
     text: str = ""
+    strictly: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +67,7 @@ def view(directories: PairDirectories, scratch: Path, wanted: Wanted) -> Iterato
         if any(one.first <= commit.segment < one.last for one in files):
             raise MovedOn
         copy = held.enter_context(tempfile.NamedTemporaryFile(dir=scratch, suffix=".ndjson"))
-        longest = _copy(segments, copy.file, msgspec.json.encode(wanted.text) if wanted.text else b"")
+        longest = _copy(segments, copy.file, wanted)
         yield View([one.path for one in files if one.last <= commit.segment], Path(copy.name), longest)
 
 
@@ -75,16 +81,18 @@ def _open(segment: Path) -> IO[bytes]:
     raise MovedOn
 
 
-def _copy(segments: list[IO[bytes]], copy: IO[bytes], text: bytes) -> int:
-    """Copy the whole records that name the text; the length of the longest."""
+def _copy(segments: list[IO[bytes]], copy: IO[bytes], wanted: Wanted) -> int:
+    """Copy the records that are wanted; the length of the longest."""
+    text = msgspec.json.encode(wanted.text) if wanted.text else b""
     longest = 0
     for segment in segments:
         for line in segment:
             if text not in line or not line.endswith(b"\n"):
                 continue
             payload = unframe(line)
-            if payload is not None:
-                copy.write(payload + b"\n")
-                longest = max(longest, len(payload))
+            if payload is None or (wanted.strictly and not is_pair(payload)):
+                continue
+            copy.write(payload + b"\n")
+            longest = max(longest, len(payload))
     copy.flush()
     return longest

@@ -69,6 +69,15 @@ by_place: Final[Decode] = msgspec.json.Decoder(Place).decode
 strictly: Final[Decode] = msgspec.json.Decoder(Pair).decode
 
 
+def is_pair(payload: bytes) -> bool:
+    """Whether a journal line that is whole is a pair record, too."""
+    try:
+        day_text(strictly(payload).at_us)
+    except (msgspec.MsgspecError, OverflowError, ValueError):
+        return False
+    return True
+
+
 def take_apart(segment: Path, directory: Path, decode: Decode = by_place) -> Parts:
     """Write a segment's records to files in the directory; a line that `decode` refuses counts as damaged."""
     shutil.rmtree(directory, ignore_errors=True)

@@ -97,6 +97,7 @@ def test_a_record_that_is_no_pair_is_counted_and_kept_aside(shadow: Shadow, stor
     shadow.append(MISMATCH)
     shadow.journal.append([line])
     shadow.append(MISMATCH)
+    assert seen_ids(store) == ids_of(shadow.appended)
     shadow.close_segment()
     assert store.roll() == Rolled(segments=1, pairs=2, files_written=1, damaged=1, set_aside=1)
     assert seen_ids(store) == ids_of(shadow.appended)
