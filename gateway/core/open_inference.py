@@ -1,13 +1,18 @@
 """What both planes read of an Open Inference Protocol body: where its JSON part ends, and its sequence.
 
 Everything else of a body is opaque to the data plane; the shadow process decodes answers in `evidence.compare`.
+Nothing here fails on any bytes.
 """
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import msgspec
 
 HEAD_LENGTH_FIELD = b"inference-header-content-length"
+MAX_SEQUENCE_CHARS = 128
+"""A longer `sequence_id` is known by its digest: sequences are remembered, and clients choose their names."""
 
 
 class _Request(msgspec.Struct):
@@ -33,7 +38,14 @@ def sequence_of(body: bytes, head_length: bytes | None) -> str:
         return ""
     try:
         request = _DECODER.decode(json_part(body, head_length))
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return ""
-    value = request.parameters.get("sequence_id")
-    return str(value) if isinstance(value, int | str) and value not in (0, "") else ""
+    return sequence_text(request.parameters.get("sequence_id"))
+
+
+def sequence_text(value: object) -> str:
+    """A `sequence_id` as text; empty where it names no sequence, as 0 and the empty text do."""
+    if isinstance(value, bool) or not isinstance(value, int | str) or value in (0, ""):
+        return ""
+    text = str(value)
+    return text if len(text) <= MAX_SEQUENCE_CHARS else blake2b(text.encode(), digest_size=16).hexdigest()
