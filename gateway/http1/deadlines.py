@@ -46,7 +46,8 @@ class Deadlines:
 
     def _sweep(self) -> None:
         now = time.monotonic()
+        # With nothing to watch the process sleeps: an idle gateway costs no CPU. Set before anything expires, so that
+        # a defect in one of them does not end the deadlines of all others.
+        self._handle = self._loop.call_later(SWEEP_EVERY_S, self._sweep) if self._watched else None
         for watched in [watched for watched in self._watched if watched.deadline <= now]:
             watched.expire(now)
-        # With nothing to watch the process sleeps: an idle gateway costs no CPU.
-        self._handle = self._loop.call_later(SWEEP_EVERY_S, self._sweep) if self._watched else None
