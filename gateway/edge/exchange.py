@@ -21,34 +21,28 @@ class Exchange(wire.Exchange):
     __slots__ = (
         "answer", "answer_copy", "answer_size", "body_copy", "client", "client_id", "code", "connection", "copy_cap",
         "outcome", "path", "pool", "query", "request_id", "route", "section", "status", "table", "tenant",
-        "upstream_done", "upstream_started", "wished_s",
+        "upstream_done", "upstream_started", "whole", "wished_s",
     )  # fmt: skip
 
     def __init__(self, connection: ServerConnection):
         super().__init__(connection)
         self.answer: Answer | None = None
         self.answer_copy: list[bytes] | None = None
-        self.answer_size = 0
         self.body_copy: list[bytes] | None = None
-        self.client = ""
-        self.client_id = b""
-        self.code = ""
-        self.connection: ClientConnection | None = None
         self.copy_cap = -1
         """Most bytes of request and of answer kept for the challengers; -1 keeps nothing."""
-        self.outcome = ""
-        self.path = b""
+        self.answer_size = self.status = 0
+        self.client = self.code = self.outcome = self.request_id = self.tenant = ""
+        self.client_id = self.path = self.query = b""
+        self.connection: ClientConnection | None = None
         self.pool: Pool | None = None
-        self.query = b""
-        self.request_id = ""
         self.route: Route | None = None
         self.section = b""
         """The field section as it was forwarded."""
-        self.status = 0
         self.table: Table | None = None
-        self.tenant = ""
-        self.upstream_done = 0.0
-        self.upstream_started = 0.0
+        self.upstream_done = self.upstream_started = 0.0
+        self.whole = b""
+        """The request as it was written to the backend, where it was written whole."""
         self.wished_s = NEVER
         """Seconds that the client gives the request (`x-request-timeout-ms`)."""
 

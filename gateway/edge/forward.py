@@ -16,7 +16,7 @@ from gateway.edge.routing.route import Route
 from gateway.http1.client import BUFFER_BYTES, Answer, ClientConnection
 from gateway.http1.date import DateLine
 from gateway.http1.head import HOP_BY_HOP, Forwarded, end_to_end
-from gateway.upstream.call import call_whole, connect, give_back
+from gateway.upstream.call import connect, give_back, replay
 from gateway.upstream.pool import Pool
 
 _OURS = {b"content-length", b"x-request-id", b"x-client-request-id"}
@@ -27,32 +27,59 @@ ANSWER_FIELDS = Forwarded(HOP_BY_HOP | _OURS | {b"x-model-version"})
 _VIA = {"1.1": b"via: 1.1 tiltyard\r\n", "1.0": b"via: 1.0 tiltyard\r\n"}
 
 
-async def forward(exchange: Exchange, route: Route, buffer_bytes: int) -> Answer:
-    """Send the request to a replica and wait for the head of its answer.
+def send_at_once(exchange: Exchange, route: Route) -> Answer | None:
+    """Send the request in one write, as most requests can be: the body is here, and a connection is idle.
 
-    The connection is left on the exchange, for `give_back`. Raises BodyBroken, UpstreamFault, DeadlineExceeded.
+    None where something has to be waited for; `send` does that. The connection is left on the exchange.
     """
-    parts = end_to_end(exchange.fields, REQUEST_FIELDS, exchange.nominated)
-    parts += (b"x-request-id: ", exchange.request_id.encode(), b"\r\n", _VIA[exchange.version])
-    if exchange.client_id:
-        parts += (b"x-client-request-id: ", exchange.client_id, b"\r\n")
-    exchange.section = section = b"".join(parts)
+    if not exchange.complete or exchange.received > route.model.body_cap_bytes:
+        return None
+    pool = _replica(exchange, route)
+    connection = pool.take()
+    if connection is None:
+        return None
+    return _call(exchange, route, pool, connection)
+
+
+async def send(exchange: Exchange, route: Route, buffer_bytes: int) -> Answer:
+    """Send the request, waiting for its body and for a connection. Raises BodyBroken, UpstreamFault."""
     flow = exchange.flow
     assert flow is not None
-    cap = route.model.body_cap_bytes
-    if (exchange.complete and exchange.received <= cap) or await exchange.gather(cap, buffer_bytes):
-        body = exchange.take()
-        exchange.keep_request(body)
-        pools = route.replicas.pools
-        sequence = sequence_of(body, exchange.field(HEAD_LENGTH_FIELD)) if len(pools) > 1 else ""
-        pool = route.replicas.choose(sequence)
-        exchange.pool = pool
-        exchange.connection = pool.take() or await pool.connect(flow)
-        _call_begins(exchange, route)
-        framing = b"content-length: %d\r\n\r\n" % len(body) if body or exchange.method == "POST" else b"\r\n"
-        data = b"".join((_start(exchange, route, pool), section, framing, body))
-        return await call_whole(exchange, pool, flow, data, head_only=exchange.method == "HEAD")
-    return await _call_streaming(exchange, route, section, flow)
+    if not await exchange.gather(route.model.body_cap_bytes, buffer_bytes):
+        return await _send_streaming(exchange, route, flow)
+    pool = _replica(exchange, route)
+    connection = pool.take() or await pool.connect(flow)
+    return _call(exchange, route, pool, connection)
+
+
+async def send_again(exchange: Exchange, failed: Answer) -> Answer:
+    """The call failed before its answer began: replay it where that is safe. Raises UpstreamFault where not."""
+    flow = exchange.flow
+    assert flow is not None
+    if not exchange.whole:
+        failed.raise_fault()
+    return await replay(exchange, flow, exchange.whole, failed, head_only=exchange.method == "HEAD")
+
+
+def _replica(exchange: Exchange, route: Route) -> Pool:
+    """The pool of the replica that gets the request; requests of one sequence go to one replica."""
+    replicas = route.replicas
+    if len(replicas.pools) == 1:
+        return replicas.pools[0]
+    return replicas.choose(sequence_of(exchange.body, exchange.field(HEAD_LENGTH_FIELD)))
+
+
+def _call(exchange: Exchange, route: Route, pool: Pool, connection: ClientConnection) -> Answer:
+    """Write the whole request."""
+    exchange.pool, exchange.connection = pool, connection
+    _call_begins(exchange, route)
+    body = exchange.take()
+    exchange.keep_request(body)
+    framing = b"content-length: %d\r\n\r\n" % len(body) if body or exchange.method == "POST" else b"\r\n"
+    exchange.whole = data = b"".join((_start(exchange, route, pool), _section(exchange), framing, body))
+    flow = exchange.flow
+    assert flow is not None
+    return connection.call(flow, data, whole=True, head_only=exchange.method == "HEAD")
 
 
 def _call_begins(exchange: Exchange, route: Route) -> None:
@@ -62,16 +89,26 @@ def _call_begins(exchange: Exchange, route: Route) -> None:
         exchange.expect_by(min(exchange.deadline, now + route.version.timeout_s))
 
 
-async def _call_streaming(exchange: Exchange, route: Route, section: bytes, flow: Flow) -> Answer:
+def _section(exchange: Exchange) -> bytes:
+    """The field section that goes to the backend, but for Host and framing; kept for the shadow."""
+    parts = end_to_end(exchange.fields, REQUEST_FIELDS, exchange.nominated)
+    parts += (b"x-request-id: ", exchange.request_id.encode(), b"\r\n", _VIA[exchange.version])
+    if exchange.client_id:
+        parts += (b"x-client-request-id: ", exchange.client_id, b"\r\n")
+    exchange.section = section = b"".join(parts)
+    return section
+
+
+async def _send_streaming(exchange: Exchange, route: Route, flow: Flow) -> Answer:
     """Call while the body is still coming in; an answer that comes early ends the sending."""
     pool = route.replicas.choose()
     connection = await connect(exchange, pool, flow)
     _call_begins(exchange, route)
     length = exchange.length
     framing = b"transfer-encoding: chunked\r\n\r\n" if length is None else b"content-length: %d\r\n\r\n" % length
-    answer = connection.call(flow, b"".join((_start(exchange, route, pool), section, framing)), whole=False)
+    head = b"".join((_start(exchange, route, pool), _section(exchange), framing))
+    answer = connection.call(flow, head, whole=False)
     await _send_body(exchange, route, connection, answer)
-    await answer.head()
     return answer
 
 
@@ -105,29 +142,41 @@ def _start(exchange: Exchange, route: Route, pool: Pool) -> bytes:
     )
 
 
-async def relay(exchange: Exchange, route: Route, answer: Answer, buffer_bytes: int, date: DateLine) -> None:
-    """Pass the answer on to the client. Raises UpstreamFault; after the first byte the connection must be cut."""
-    if not answer.complete and answer.length is not None and answer.length <= min(buffer_bytes, BUFFER_BYTES):
+def pass_back(exchange: Exchange, route: Route, answer: Answer, date: DateLine) -> None:
+    """Pass a whole answer on to the client, in one write."""
+    exchange.upstream_done = time.monotonic()
+    give_back(exchange)
+    body = answer.take()
+    exchange.keep_answer(body)
+    exchange.begin(
+        answer.status, _head(exchange, route, answer, date), answer.length if answer.bodiless else len(body), body
+    )
+    exchange.end()
+
+
+async def stream_back(exchange: Exchange, route: Route, answer: Answer, buffer_bytes: int, date: DateLine) -> None:
+    """Pass an answer on as it comes. Raises UpstreamFault; after the first byte the client's connection must be cut."""
+    if answer.length is not None and answer.length <= min(buffer_bytes, BUFFER_BYTES):
         await answer.gathered()
-    first = answer.take()
-    parts = end_to_end(answer.fields, ANSWER_FIELDS, answer.nominated)
-    parts += (route.stamp, exchange.request_id.encode(), b"\r\n")
-    if exchange.client_id:
-        parts += (b"x-client-request-id: ", exchange.client_id, b"\r\n")
-    if not answer.dated:
-        parts.append(date.now())
-    exchange.keep_answer(first)
-    if answer.complete:
-        exchange.upstream_done = time.monotonic()
-        give_back(exchange)
-        length = answer.length if answer.bodiless else len(first)
-        exchange.begin(answer.status, parts, length, first)
-        exchange.end()
+        pass_back(exchange, route, answer, date)
         return
-    exchange.begin(answer.status, parts, answer.length, first)
+    first = answer.take()
+    exchange.keep_answer(first)
+    exchange.begin(answer.status, _head(exchange, route, answer, date), answer.length, first)
     while data := await answer.read():
         exchange.keep_answer(data)
         exchange.write(data)
         await exchange.drained()
     exchange.upstream_done = time.monotonic()
     exchange.end()
+
+
+def _head(exchange: Exchange, route: Route, answer: Answer, date: DateLine) -> list[bytes]:
+    """The field lines of the answer but for its framing, as parts to be joined."""
+    parts = end_to_end(answer.fields, ANSWER_FIELDS, answer.nominated)
+    parts += (route.stamp, exchange.request_id.encode(), b"\r\n")
+    if exchange.client_id:
+        parts += (b"x-client-request-id: ", exchange.client_id, b"\r\n")
+    if not answer.dated:
+        parts.append(date.now())
+    return parts

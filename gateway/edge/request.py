@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gateway.core.flow import pause
 from gateway.core.ids import valid_client_id
 from gateway.core.problems import CONTENT_TYPE, Problem, Refusal
 from gateway.edge.client_address import client_address, trusted_peer
 from gateway.edge.exchange import Exchange
-from gateway.edge.forward import forward, relay
+from gateway.edge.forward import pass_back, send, send_again, send_at_once, stream_back
 from gateway.edge.guards.sizes import declared_size
 from gateway.edge.meters import outcome_of
 from gateway.edge.routing.route import Local, Route
@@ -51,9 +52,17 @@ async def serve(edge: Edge, exchange: Exchange) -> None:
             refuse(edge, exchange, refusal)
             return
         buffer_bytes = edge.limits.buffer_bytes
-        answer = exchange.answer = await forward(exchange, route, buffer_bytes)
+        answer = send_at_once(exchange, route) or await send(exchange, route, buffer_bytes)
+        while not answer.started:
+            if answer.fault is not None:
+                answer = await send_again(exchange, answer)
+            await pause()
+        exchange.answer = answer
         exchange.status = answer.status
-        await relay(exchange, route, answer, buffer_bytes, edge.date)
+        if answer.complete:
+            pass_back(exchange, route, answer, edge.date)
+        else:
+            await stream_back(exchange, route, answer, buffer_bytes, edge.date)
         exchange.outcome = outcome_of(answer.status)
     except ClientGone:
         exchange.outcome = "client_gone"

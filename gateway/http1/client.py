@@ -31,27 +31,24 @@ _DECIDES = frozenset({b"content-length", b"transfer-encoding", b"connection", b"
 class Answer:
     """One answer as it arrives. `length` is None where the body ends with its chunks or with the connection."""
 
-    __slots__ = (
-        "_chunks", "_connection", "_error", "bodiless", "buffered", "complete", "dated", "fields", "length",
-        "nominated", "received", "started", "status",
-    )  # fmt: skip
+    bodiless = False
+    buffered = 0
+    complete = False
+    dated = False
+    """Whether the answer has a Date."""
+    fault: UpstreamFault | None = None
+    """What went wrong, if something did."""
+    length: int | None = None
+    nominated = NOTHING_NOMINATED
+    """Fields that the answer's Connection field keeps to this hop."""
+    received = 0
+    started = False
+    status = 0
 
     def __init__(self, connection: ClientConnection):
         self._connection = connection
         self._chunks: list[bytes] = []
-        self._error: UpstreamFault | None = None
-        self.bodiless = False
-        self.buffered = 0
-        self.complete = False
-        self.dated = False
-        """Whether the answer has a Date."""
         self.fields: Fields = []
-        self.length: int | None = None
-        self.nominated = NOTHING_NOMINATED
-        """Fields that the answer's Connection field keeps to this hop."""
-        self.received = 0
-        self.started = False
-        self.status = 0
 
     async def head(self) -> None:
         """Wait until the head is there. Raises UpstreamFault."""
@@ -61,13 +58,13 @@ class Answer:
 
     def raise_fault(self) -> None:
         """Raise what went wrong, if something did."""
-        if self._error is not None:
-            raise self._error
+        if self.fault is not None:
+            raise self.fault
 
     @property
     def settled(self) -> bool:
         """Whether the head is there, or will never be."""
-        return self.started or self._error is not None
+        return self.started or self.fault is not None
 
     async def gathered(self) -> None:
         """Wait until the whole body is here. Raises UpstreamFault."""
@@ -120,8 +117,8 @@ class Answer:
         self.received += len(chunk)
 
     def _failed(self, error: UpstreamFault) -> None:
-        if not self.complete and self._error is None:
-            self._error = error
+        if not self.complete and self.fault is None:
+            self.fault = error
 
 
 class _Refused(Exception):

@@ -41,38 +41,33 @@ class Exchange:
     )  # fmt: skip
 
     def __init__(self, connection: ServerConnection):
-        self._connection = connection
         self._body = b""
         self._chunks: list[bytes] | None = None
-        self._chunked = False
-        self._continued = False
-        self._hollow = False
-        self.announced = 0
-        self.answered = False
+        self._connection = connection
+        self._chunked = self._continued = self._hollow = False
+        self.answered = self.chunked = self.complete = self.expects_continue = False
+        self.finished = self.keep_alive = False
         self.broken: Refusal | None = None
-        self.buffered = 0
-        self.chunked = False
-        self.complete = False
+        self.announced = self.buffered = self.received = self.sent = 0
         self.deadline = NEVER
-        self.expects_continue = False
         self.fields: Fields = []
-        self.finished = False
         self.flow: Flow | None = None
-        self.host = b""
-        self.keep_alive = False
+        self.host = self.target = b""
         self.length: int | None = None
         self.method = ""
         self.nominated = NOTHING_NOMINATED
-        self.received = 0
-        self.sent = 0
         self.started = time.monotonic()
-        self.target = b""
         self.version = "1.1"
 
     @property
     def peer(self) -> str:
         """The address of the connection's other end."""
         return self._connection.peer
+
+    @property
+    def body(self) -> bytes:
+        """The body as far as it has arrived in one piece; it stays to be taken."""
+        return self._body
 
     def field(self, name: bytes) -> bytes | None:
         """The first value of a field, by its lower-case name."""

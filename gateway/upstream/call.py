@@ -24,28 +24,32 @@ async def connect(caller: Caller, pool: Pool, flow: Flow) -> ClientConnection:
     return connection
 
 
-async def call_whole(caller: Caller, pool: Pool, flow: Flow, data: bytes, *, head_only: bool = False) -> Answer:
-    """Send a whole request and wait for the head of its answer; replay it once if a reused connection was stale.
+async def call_whole(caller: Caller, pool: Pool, flow: Flow, data: bytes) -> Answer:
+    """Send a whole request with a body in its answer and wait for the answer's head. Raises UpstreamFault."""
+    connection = await connect(caller, pool, flow)
+    answer = connection.call(flow, data, whole=True)
+    while not answer.started:
+        if answer.fault is not None:
+            answer = await replay(caller, flow, data, answer)
+        await pause()
+    return answer
 
-    Raises UpstreamFault. `head_only` says that the answer has no body (HEAD).
+
+async def replay(caller: Caller, flow: Flow, data: bytes, failed: Answer, *, head_only: bool = False) -> Answer:
+    """Send a whole request once more, on a fresh connection, if the first went to a connection that was stale.
+
+    That is so where the connection had carried a call before and closed without a byte of an answer: nothing was
+    done twice as far as can be known. Raises the fault of `failed` otherwise.
     """
-    connection = caller.connection or await connect(caller, pool, flow)
-    while True:
-        reused = connection.calls > 0
-        answer = connection.call(flow, data, whole=True, head_only=head_only)
-        try:
-            while not answer.started:
-                answer.raise_fault()
-                await pause()
-        except UpstreamClosed:
-            if not reused:
-                raise
-            # It was closed while it lay idle: nothing was answered, and a fresh connection tells for certain.
-            give_back(caller)
-            connection = await pool.connect(flow)
-            caller.pool, caller.connection = pool, connection
-        else:
-            return answer
+    connection, pool = caller.connection, caller.pool
+    stale = isinstance(failed.fault, UpstreamClosed) and connection is not None and connection.calls > 1
+    if not stale or pool is None:
+        failed.raise_fault()
+        raise UpstreamClosed("the call has no connection")
+    give_back(caller)
+    fresh = await pool.connect(flow)
+    caller.pool, caller.connection = pool, fresh
+    return fresh.call(flow, data, whole=True, head_only=head_only)
 
 
 def give_back(caller: Caller) -> None:
