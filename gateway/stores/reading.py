@@ -1,7 +1,7 @@
 """One moment's view of all pairs: which Parquet files count, and the segments not yet rolled, as JSON lines.
 
 The view starts from the commit: segments beyond it are held open and copied, files up to it are listed. What has
-moved on meanwhile shows as a missing segment, or as a file on both sides of the commit; then the view is made again.
+moved on meanwhile shows as a missing segment, a later commit or a file on both sides of it; then the view is made anew.
 Beside the writer of the journal a torn last line is no record yet.
 """
 
@@ -63,6 +63,9 @@ def view(directories: PairDirectories, scratch: Path, wanted: Wanted) -> Iterato
     with ExitStack() as held:
         commit = read_commit(directories)
         segments = [held.enter_context(_open(path)) for path in unrolled_segments(directories, commit.segment).values()]
+        # A segment rolled before it could be listed or opened has moved the commit first.
+        if read_commit(directories) != commit:
+            raise MovedOn
         files, _ = without_parts(list_files(directories.pairs, wanted.model, wanted.days))
         if any(one.first <= commit.segment < one.last for one in files):
             raise MovedOn

@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Thread
+from typing import ParamSpec, TypeVar
 
 import duckdb
 import msgspec
@@ -18,10 +19,12 @@ from gateway.core.journal import frame
 from gateway.core.pair import Pair
 from gateway.core.ports import PairStoreError, Quantiles, Rolled
 from gateway.stores import merging, questions, reading
-from gateway.stores.pair_files import Commit, PairDirectories, PairFile, file_for, list_files, write_commit
+from gateway.stores.pair_files import Commit, PairDirectories, file_for, list_files, write_commit
 from gateway.stores.parquet import ParquetPairs
-from tests.support.pairs import DAY_US, TYPICAL, Shadow, a_pair, encoded
+from tests.support.pairs import DAY_US, TYPICAL, Shadow, a_pair, encoded, request_id_at
 
+Asked = ParamSpec("Asked")
+Answer = TypeVar("Answer")
 CONTEST = ("flight-delay", "2", "1")
 MISMATCH: dict[str, object] = {"agree": False, "difference": 1.0}
 
@@ -79,6 +82,19 @@ def test_files_are_named_by_model_day_and_segment(shadow: Shadow, store: Parquet
         "model=flight-delay",
         "rolled.json",
     ]
+
+
+def then(function: Callable[Asked, Answer], what: Callable[[], object]) -> Callable[Asked, Answer]:
+    """The function, and right after its first call something that another process does."""
+    left = [what]
+
+    def both(*arguments: Asked.args, **named: Asked.kwargs) -> Answer:
+        found = function(*arguments, **named)
+        while left:
+            left.pop()()
+        return found
+
+    return both
 
 
 NOT_PAIRS = {
@@ -202,6 +218,34 @@ def test_a_state_directory_that_cannot_be_used_is_an_error_and_no_crash(tmp_path
     store.close()
 
 
+def test_a_segment_that_cannot_be_read_ends_a_roll_and_is_tried_again(shadow: Shadow, store: ParquetPairs) -> None:
+    shadow.append(MISMATCH)
+    shadow.close_segment()
+    unreadable = shadow.state / "journal" / "pairs-0000000002.log"
+    unreadable.mkdir()
+    rolled = store.roll()
+    assert (rolled.segments, rolled.pairs) == (1, 1)
+    assert "Is a directory" in rolled.failure
+    unreadable.rmdir()
+    assert store.roll() == Rolled()
+    assert seen_ids(store) == ids_of(shadow.appended)
+
+
+@pytest.mark.parametrize(
+    ("request_id", "days"),
+    [
+        ("019cec37-b600-7000-8000-000000000001", {"2026-03-14"}),
+        (request_id_at(TYPICAL.at_us + 23 * DAY_US // 48, 1), {"2026-03-14", "2026-03-15"}),
+        ("019CEC37-B600-7000-8000-000000000001", None),
+        ("019cec37-b600-4000-8000-000000000001", None),
+        ("ffffffff-ffff-7fff-bfff-ffffffffffff", None),
+        ("", None),
+    ],
+)
+def test_days_that_can_have_a_request(request_id: str, days: set[str] | None) -> None:
+    assert questions.days_of(request_id) == days
+
+
 def test_beyond_the_exact_bound_quantiles_are_close(
     shadow: Shadow, store: ParquetPairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,15 +318,42 @@ def test_a_file_deleted_between_listing_and_reading_is_no_error(
         shadow.append(MISMATCH)
         shadow.close_segment()
     store.roll()
-    listed = reading.without_parts
-
-    def list_then_delete(files: list[PairFile]) -> object:
-        monkeypatch.setattr(reading, "without_parts", listed)
-        files[0].path.unlink()
-        return listed(files)
-
-    monkeypatch.setattr(reading, "without_parts", list_then_delete)
+    oldest = files_of(shadow)[0]
+    monkeypatch.setattr(reading, "without_parts", then(reading.without_parts, oldest.unlink))
     assert seen_ids(store) == ids_of(shadow.appended[1:])
+
+
+def test_a_segment_closed_between_listing_and_opening_is_read(
+    shadow: Shadow, store: ParquetPairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shadow.append(MISMATCH)
+    monkeypatch.setattr(reading, "unrolled_segments", then(reading.unrolled_segments, shadow.close_segment))
+    assert seen_ids(store) == ids_of(shadow.appended)
+    assert not list((shadow.state / "journal").glob("*.open"))
+
+
+def test_a_segment_rolled_between_listing_and_opening_is_read(
+    shadow: Shadow, store: ParquetPairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close_and_roll() -> None:
+        shadow.close_segment()
+        store.roll()
+
+    shadow.append(MISMATCH)
+    monkeypatch.setattr(reading, "unrolled_segments", then(reading.unrolled_segments, close_and_roll))
+    assert seen_ids(store) == ids_of(shadow.appended)
+    assert not list((shadow.state / "journal").iterdir())
+
+
+def test_a_segment_rolled_before_it_is_listed_is_read(
+    shadow: Shadow, store: ParquetPairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shadow.append(MISMATCH)
+    shadow.close_segment()
+    roller = ParquetPairs(shadow.state)
+    monkeypatch.setattr(reading, "read_commit", then(reading.read_commit, roller.roll))
+    assert seen_ids(store) == ids_of(shadow.appended)
+    roller.close()
 
 
 def test_readers_beside_writing_rolling_and_merging_see_every_pair_once(

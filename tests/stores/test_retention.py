@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.stores.pair_files import PairFile, day_end_s
-from gateway.stores.retention import SizedFile, expired
+from gateway.stores.retention import SizedFile, expired, with_sizes
 
 DAYS = ("2026-03-01", "2026-03-02", "2026-03-03")
 
@@ -47,6 +47,12 @@ def test_a_file_ages_from_its_writing_when_its_day_is_not_over() -> None:
     files = [sized(DAYS[0], 1, written_s=noon_s), sized(DAYS[0], 2, written_s=noon_s + 60)]
     assert expired(files, noon_s, 10**9).by_age == []
     assert segments(expired(files, noon_s + 1, 10**9).by_age) == [1]
+
+
+def test_a_file_that_is_gone_has_no_size(tmp_path: Path) -> None:
+    here, gone = (PairFile(DAYS[0], 1, 1, "m", tmp_path / name) for name in ("here", "gone"))
+    here.path.write_bytes(b"12345")
+    assert [(one.file, one.size_bytes) for one in with_sizes([here, gone])] == [(here, 5)]
 
 
 def test_nothing_expires_of_nothing() -> None:
