@@ -15,7 +15,8 @@ from gateway.edge.exchange import Exchange
 from gateway.edge.routing.route import Route
 from gateway.http1.client import BUFFER_BYTES, Answer, ClientConnection
 from gateway.http1.date import DateLine
-from gateway.http1.head import HOP_BY_HOP, Forwarded, end_to_end
+from gateway.http1.head import HOP_BY_HOP, Fields, Forwarded, end_to_end
+from gateway.http1.repeated import Meaning
 from gateway.upstream.call import connect, give_back, replay
 from gateway.upstream.pool import Pool
 
@@ -91,12 +92,21 @@ def _call_begins(exchange: Exchange, route: Route) -> None:
 
 def _section(exchange: Exchange) -> bytes:
     """The field section that goes to the backend, but for Host and framing; kept for the shadow."""
-    parts = end_to_end(exchange.fields, REQUEST_FIELDS, exchange.nominated)
+    parts = onward(exchange.meaning, exchange.fields, REQUEST_FIELDS, exchange.nominated)
     parts += (b"x-request-id: ", exchange.request_id.encode(), b"\r\n", _VIA[exchange.version])
     if exchange.client_id:
         parts += (b"x-client-request-id: ", exchange.client_id, b"\r\n")
     exchange.section = section = b"".join(parts)
     return section
+
+
+def onward(meaning: Meaning | None, fields: Fields, forwarded: Forwarded, nominated: frozenset[bytes]) -> list[bytes]:
+    """The fields that go on to the next hop, as parts; worked out once for a head that comes again."""
+    if meaning is None:
+        return end_to_end(fields, forwarded, nominated)
+    if meaning.onward is None:
+        meaning.onward = b"".join(end_to_end(fields, forwarded, nominated))
+    return [meaning.onward]
 
 
 async def _send_streaming(exchange: Exchange, route: Route, flow: Flow) -> Answer:
@@ -173,7 +183,7 @@ async def stream_back(exchange: Exchange, route: Route, answer: Answer, buffer_b
 
 def _head(exchange: Exchange, route: Route, answer: Answer, date: DateLine) -> list[bytes]:
     """The field lines of the answer but for its framing, as parts to be joined."""
-    parts = end_to_end(answer.fields, ANSWER_FIELDS, answer.nominated)
+    parts = onward(answer.meaning, answer.fields, ANSWER_FIELDS, answer.nominated)
     parts += (route.stamp, exchange.request_id.encode(), b"\r\n")
     if exchange.client_id:
         parts += (b"x-client-request-id: ", exchange.client_id, b"\r\n")

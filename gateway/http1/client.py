@@ -16,6 +16,7 @@ import httptools
 from gateway.core.flow import Flow, pause
 from gateway.http1.errors import UpstreamClosed, UpstreamFault, UpstreamInvalid, UpstreamTruncated
 from gateway.http1.head import NOTHING_NOMINATED, Fields, nominated_by
+from gateway.http1.repeated import Meaning, Repeated
 
 MAX_INTERIM = 8
 """Interim answers (1xx) that one call may bring."""
@@ -39,6 +40,8 @@ class Answer:
     fault: UpstreamFault | None = None
     """What went wrong, if something did."""
     length: int | None = None
+    meaning: Meaning | None = None
+    """What the head means, where it is one that may come again."""
     nominated = NOTHING_NOMINATED
     """Fields that the answer's Connection field keeps to this hop."""
     received = 0
@@ -129,8 +132,8 @@ class ClientConnection(asyncio.Protocol):
     """One connection to a backend. `on_lost` is called once when it is gone."""
 
     __slots__ = ("_answer", "_expects_no_body", "_fields", "_fields_bytes", "_flow", "_interim", "_on_lost", "_parser",
-                 "_reading_paused", "_sent_all", "_until_close", "_writing_paused", "calls", "idle_since", "reusable",
-                 "transport")  # fmt: skip
+                 "_reading_paused", "_repeated", "_sent_all", "_until_close", "_writing_paused", "calls", "idle_since",
+                 "reusable", "transport")  # fmt: skip
 
     def __init__(self, on_lost: Callable[[ClientConnection], None]):
         self._on_lost = on_lost
@@ -142,6 +145,7 @@ class ClientConnection(asyncio.Protocol):
         self._fields_bytes = 0
         self._interim = 0
         self._reading_paused = False
+        self._repeated: Repeated[Meaning] = Repeated()
         self._sent_all = False
         self._until_close = False
         self._writing_paused = False
@@ -211,6 +215,9 @@ class ClientConnection(asyncio.Protocol):
             # Bytes nobody asked for could be taken for the answer to the next request.
             self._retire()
             return
+        if not answer.started and not self._fields_bytes and self._repeats(answer, data):
+            self._flow_wake()
+            return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -218,7 +225,9 @@ class ClientConnection(asyncio.Protocol):
         except httptools.HttpParserError as error:
             self._fail(UpstreamInvalid(f"the backend's answer is not valid HTTP/1.1: {error}"))
         else:
-            if not answer.started:
+            if answer.complete and not self._fields_bytes and self.reusable and self._repeated.wanted:
+                self._keep_head(answer, data)
+            elif not answer.started:
                 self._fields_bytes += len(data)
                 if self._fields_bytes > MAX_HEAD_BYTES:
                     self._fail(UpstreamInvalid("the head of the backend's answer is too large"))
@@ -226,6 +235,31 @@ class ClientConnection(asyncio.Protocol):
             self.regulate()
         if self._flow is not None:
             self._flow.wake()
+
+    def _repeats(self, answer: Answer, data: bytes) -> bool:
+        """Take a whole answer whose head is the one before; False where it has to be read as any other."""
+        found = self._repeated.find(data)
+        if found is None or self._expects_no_body:
+            return False
+        meaning, length, start = found
+        answer.meaning = meaning
+        answer.status, answer.fields = meaning.status, meaning.fields
+        answer.nominated, answer.dated = meaning.nominated, meaning.dated
+        answer.length = length
+        if length:
+            answer._got(data[start:])
+        answer.started = answer.complete = True
+        self.reusable = self._sent_all
+        return True
+
+    def _keep_head(self, answer: Answer, data: bytes) -> None:
+        """Keep the head of a whole answer in case it comes again, if it is of the plain kind."""
+        head = data[: data.find(b"\r\n\r\n") + 4]
+        if len(head) + answer.received != len(data) or answer.bodiless or not answer.length:
+            return
+        meaning = answer.meaning = Meaning(answer.fields, answer.nominated)
+        meaning.status, meaning.dated = answer.status, answer.dated
+        self._repeated.keep(head, meaning)
 
     def eof_received(self) -> None:
         """The backend closed its side in order: the end of an answer that ends so, else too early."""

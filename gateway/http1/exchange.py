@@ -16,6 +16,7 @@ from gateway.core.problems import Problem, Refusal
 from gateway.http1.deadlines import NEVER
 from gateway.http1.errors import BodyBroken, ClientGone, DeadlineExceeded
 from gateway.http1.head import NOTHING_NOMINATED, Fields
+from gateway.http1.repeated import Meaning
 
 if TYPE_CHECKING:
     from gateway.http1.server import ServerConnection
@@ -37,7 +38,7 @@ class Exchange:
     __slots__ = (
         "_body", "_chunked", "_chunks", "_connection", "_continued", "_hollow", "announced", "answered", "broken",
         "buffered", "chunked", "complete", "deadline", "expects_continue", "fields", "finished", "flow", "host",
-        "keep_alive", "length", "method", "nominated", "received", "sent", "started", "target", "version",
+        "keep_alive", "length", "meaning", "method", "nominated", "received", "sent", "started", "target", "version",
     )  # fmt: skip
 
     def __init__(self, connection: ServerConnection):
@@ -54,6 +55,8 @@ class Exchange:
         self.flow: Flow | None = None
         self.host = self.target = b""
         self.length: int | None = None
+        self.meaning: Meaning | None = None
+        """What the head means, where it is one that may come again."""
         self.method = ""
         self.nominated = NOTHING_NOMINATED
         self.started = time.monotonic()

@@ -33,6 +33,7 @@ from gateway.http1.deadlines import NEVER, Deadlines
 from gateway.http1.exchange import Exchange
 from gateway.http1.head import bad_request, inspect, origin_form
 from gateway.http1.limits import Limits
+from gateway.http1.repeated import Meaning, Repeated
 
 _RECHECK_S = 1.0
 _LINGER_BYTES = 1024 * 1024
@@ -102,6 +103,7 @@ class ServerConnection(asyncio.Protocol):
         "_reading_paused",
         "_rejected_method",
         "_rejection",
+        "_repeated",
         "_tail",
         "_write_stalled_since",
         "_writing_paused",
@@ -127,6 +129,7 @@ class ServerConnection(asyncio.Protocol):
         self._known_host: bytes | None = None
         self._left = 0
         self._rejected_method = ""
+        self._repeated: Repeated[Meaning] = Repeated()
         self._tail = b""
         self._advancing = False
         self._reading_paused = False
@@ -150,6 +153,11 @@ class ServerConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what there is, then serve whatever has become servable."""
+        if self._phase is _IDLE and self._repeats(data):
+            self._advance()
+            if len(self._queue) > 1:
+                self.regulate()
+            return
         while data:
             if self._phase is _BODY:
                 data = self._read_body(data)
@@ -161,6 +169,8 @@ class ServerConnection(asyncio.Protocol):
         if self._phase is not _IDLE:
             self._message_unfinished()
         self._advance()
+        if len(self._queue) > 1:
+            self.regulate()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone: the running flow hears of it, the waiting ones never start."""
@@ -251,6 +261,33 @@ class ServerConnection(asyncio.Protocol):
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
+    def _repeats(self, data: bytes) -> bool:
+        """Take a whole message whose head is the one before; False where it has to be read as any other."""
+        found = self._repeated.find(data)
+        if found is None or self._tail:
+            return False
+        meaning, length, start = found
+        exchange = self._application.open(self)
+        exchange.meaning = meaning
+        exchange.method, exchange.target, exchange.host = meaning.method, meaning.target, meaning.host
+        exchange.fields, exchange.nominated = meaning.fields, meaning.nominated
+        exchange.keep_alive = not self._application.draining
+        exchange.length = length
+        exchange.received_body(data[start:])
+        exchange.complete = True
+        self._queue.append(exchange)
+        return True
+
+    def _keep_head(self, head: bytes) -> None:
+        """Keep a head in case it comes again, if it is of the plain kind."""
+        exchange = self._incoming
+        plain = exchange.keep_alive and not exchange.expects_continue and exchange.version == "1.1"
+        if not (plain and exchange.length):
+            return
+        meaning = exchange.meaning = Meaning(exchange.fields, exchange.nominated)
+        meaning.method, meaning.target, meaning.host = exchange.method, exchange.target, exchange.host
+        self._repeated.keep(head, meaning)
+
     def _read_head(self, data: bytes) -> bytes:
         """Feed the parser up to the end of the head at most; what follows is returned."""
         tail = self._tail
@@ -262,6 +299,8 @@ class ServerConnection(asyncio.Protocol):
         self._fed = self._fed + cut if continued else cut
         try:
             self._parser.feed_data(data[:cut])
+            if end >= 0 and not continued and self._repeated.wanted and self._phase is _BODY:
+                self._keep_head(data[:cut])
         except httptools.HttpParserUpgrade:
             # The upgrade is not granted: the message goes on as any other (RFC 9110 section 7.8).
             pass
