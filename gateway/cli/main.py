@@ -32,6 +32,7 @@ class Command:
 
 COMMANDS: Final = {
     "run": Command("gateway.cli.run:run", "Run the gateway until it is told to stop."),
+    "demo": Command("gateway.cli.demo:demo", "Run the gateway on real models, with real flights as live traffic."),
     "check": Command("gateway.cli.check:check", "Say everything that is wrong with a configuration file."),
     "diff": Command("gateway.cli.diff:diff", "Show what a file would change in the running gateway."),
     "reload": Command("gateway.cli.reload:reload", "Have the running gateway read its file again."),

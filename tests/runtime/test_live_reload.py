@@ -1,20 +1,48 @@
-"""Live reload through real processes: what changes, in which order, and what a bad file does not change."""
+"""Live reload through real processes: what changes, in which order, and what a bad file does not change.
+
+One gateway serves most tests here, one after the other: each finds its first configuration in force again.
+"""
 
 import json
 import os
 import signal
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.fixtures import StartGateway
+from tests.support.fixtures import SCRIPTED_ROLES, StartGateway
 from tests.support.gateway_process import GatewayProcess, Json, config, one_model
 from tests.support.onnx_files import adds
 from tests.support.polling import eventually
 
 NOWHERE = "http://127.0.0.1:9"
 ELSEWHERE = "http://127.0.0.1:19"
+WORKERS = 2
+FIRST = one_model(NOWHERE, workers=WORKERS)
+SECOND = one_model(ELSEWHERE, workers=WORKERS)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with GatewayProcess(tmp_path_factory.mktemp("gateway"), FIRST, SCRIPTED_ROLES) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(shared: GatewayProcess) -> GatewayProcess:
+    """The shared gateway, with the first configuration in force and nothing told yet."""
+    shared.write(FIRST)
+    assert shared.post("/api/reload").status_code == 200
+    (shared.state / "told.jsonl").write_text("")
+    return shared
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    """The name of a model that no other test has: former model servers may still be about to go."""
+    return tmp_path.name
 
 
 def told(gateway: GatewayProcess) -> list[tuple[str, str, str]]:
@@ -34,11 +62,11 @@ def served_by(gateway: GatewayProcess) -> str:
 
 
 def until_changed(gateway: GatewayProcess, former: str) -> str:
-    """Wait for another configuration to be in force, in the workers too; its id."""
+    """Wait for another configuration to be in force everywhere; its id."""
 
     def changed() -> str | None:
         reload = gateway.readyz()["reload"]
-        return None if reload["config_id"] == former else reload["config_id"]
+        return None if reload["config_id"] == former else str(reload["config_id"])
 
     return eventually(changed, f"another configuration than {former}")
 
@@ -53,16 +81,28 @@ def until_refused(gateway: GatewayProcess) -> list[str]:
     return eventually(refused, "the file is refused")
 
 
-def onnx_model(*files: Path) -> Json:
+def reloads(gateway: GatewayProcess, outcome: str) -> float:
+    return gateway.metric("tiltyard_config_reloads_total", outcome=outcome) or 0.0
+
+
+def with_model(name: str, *files: Path, timeout: str = "200ms") -> Json:
+    """The first configuration, and a model whose versions 1, 2, ... are these files."""
     versions = {str(number): {"onnx": str(path)} for number, path in enumerate(files, 1)}
-    return {"m": {"versions": versions, "champion": "1", "timeout": "200ms"}}
+    model = {"versions": versions, "champion": "1", "timeout": timeout}
+    return {**FIRST, "models": {**FIRST["models"], name: model}}
 
 
-def test_an_edited_file_is_applied_by_every_process(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE, workers=2))
-    first = in_force(gateway)
+def model_pids(gateway: GatewayProcess, name: str) -> dict[str, int]:
+    """Process ids of the servers of one model by version."""
+    return {
+        title.rpartition("/")[2]: pid for title, pid in gateway.pids().items() if title.startswith(f"model {name}/")
+    }
 
-    gateway.write(one_model(ELSEWHERE, workers=2))
+
+def test_an_edited_file_is_applied_by_every_process(gateway: GatewayProcess) -> None:
+    first, count = in_force(gateway), reloads(gateway, "applied")
+
+    gateway.write(SECOND)
     second = until_changed(gateway, first)
 
     applied = [(name, config_id) for name, what, config_id in told(gateway) if what == "apply"]
@@ -70,15 +110,13 @@ def test_an_edited_file_is_applied_by_every_process(start_scripted: StartGateway
     assert sorted(applied[1:]) == [("worker-0", second), ("worker-1", second)]
     assert served_by(gateway) == second
     assert gateway.get("/api/config").json()["config_id"] == second
-    assert gateway.metric("tiltyard_config_reloads_total", outcome="applied") == 1
+    assert reloads(gateway, "applied") == count + 1
     assert gateway.metric("tiltyard_config_last_reload_successful") == 1
-    (event,) = gateway.events("config-applied")
-    assert event["config_id"] == second
+    assert gateway.events("config-applied")[-1]["config_id"] == second
 
 
-def test_a_bad_file_changes_nothing_and_says_why(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
-    first, pids = in_force(gateway), gateway.pids()
+def test_a_bad_file_changes_nothing_and_says_why(gateway: GatewayProcess) -> None:
+    first, pids, count = in_force(gateway), gateway.pids(), reloads(gateway, "refused")
 
     gateway.write("models: {echo: {versions: {}, champion: 7}}\n")
     errors = until_refused(gateway)
@@ -87,19 +125,18 @@ def test_a_bad_file_changes_nothing_and_says_why(start_scripted: StartGateway) -
     assert all(error.startswith(f"{gateway.config_path}:1:") for error in errors)
     assert gateway.get("/readyz").status_code == 200
     assert (in_force(gateway), served_by(gateway), gateway.pids()) == (first, first, pids)
-    assert gateway.metric("tiltyard_config_reloads_total", outcome="refused") == 1
+    assert told(gateway) == []
+    assert reloads(gateway, "refused") == count + 1
     assert gateway.metric("tiltyard_config_last_reload_successful") == 0
-    (event,) = gateway.events("config-refused")
-    assert event["errors"] == errors
+    assert gateway.events("config-refused")[-1]["errors"] == errors
 
 
-def test_a_good_file_after_a_bad_one_is_applied(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_a_good_file_after_a_bad_one_is_applied(gateway: GatewayProcess) -> None:
     first = in_force(gateway)
     gateway.write("models:\n")
     until_refused(gateway)
 
-    gateway.write(one_model(ELSEWHERE))
+    gateway.write(SECOND)
     second = until_changed(gateway, first)
 
     assert gateway.readyz()["reload"]["errors"] == []
@@ -107,31 +144,28 @@ def test_a_good_file_after_a_bad_one_is_applied(start_scripted: StartGateway) ->
     assert gateway.metric("tiltyard_config_last_reload_successful") == 1
 
 
-def test_a_file_that_is_gone_changes_nothing(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
-
+def test_a_file_that_is_gone_changes_nothing(gateway: GatewayProcess) -> None:
     gateway.config_path.unlink()
 
     assert until_refused(gateway) == [f"{gateway.config_path}:1:1: no such file"]
-    gateway.write(one_model(NOWHERE))
+    gateway.write(FIRST)
     eventually(lambda: gateway.readyz()["reload"]["outcome"] == "unchanged", "the file is back")
 
 
-def test_sighup_reads_the_file_again(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_sighup_reads_the_file_again(gateway: GatewayProcess) -> None:
+    said, count = len(gateway.events("config-unchanged")), reloads(gateway, "applied")
 
     gateway.send(signal.SIGHUP)
 
-    eventually(lambda: gateway.events("config-unchanged"), "the file is read again")
-    assert gateway.metric("tiltyard_config_reloads_total", outcome="applied") is None
+    eventually(lambda: len(gateway.events("config-unchanged")) > said, "the file is read again")
+    assert reloads(gateway, "applied") == count
 
 
-def test_the_admin_api_reads_the_file_now(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_the_admin_api_reads_the_file_now(gateway: GatewayProcess) -> None:
     first = in_force(gateway)
 
     unchanged = gateway.post("/api/reload").json()
-    gateway.write(one_model(ELSEWHERE))
+    gateway.write(SECOND)
     applied = gateway.post("/api/reload").json()
     gateway.write("models: 7\n")
     refused = gateway.post("/api/reload")
@@ -147,11 +181,10 @@ def test_the_admin_api_reads_the_file_now(start_scripted: StartGateway) -> None:
     assert problem["errors"][0].startswith(f"{gateway.config_path}:1:9: ")
 
 
-def test_what_needs_a_restart_is_refused_by_name(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_what_needs_a_restart_is_refused_by_name(gateway: GatewayProcess) -> None:
     first = in_force(gateway)
 
-    gateway.write(one_model(ELSEWHERE, workers=2, state="elsewhere"))
+    gateway.write(one_model(ELSEWHERE, workers=WORKERS + 1, state="elsewhere"))
 
     assert until_refused(gateway) == [
         f"{key}: cannot be changed while the gateway runs; restart it to change this key"
@@ -160,13 +193,12 @@ def test_what_needs_a_restart_is_refused_by_name(start_scripted: StartGateway) -
     assert in_force(gateway) == served_by(gateway) == first
 
 
-def test_a_configuration_swapped_by_symbolic_link_is_noticed(start_scripted: StartGateway) -> None:
+def test_a_configuration_swapped_by_symbolic_link_is_noticed(gateway: GatewayProcess) -> None:
     """The way a mounted ConfigMap changes: a link to a link is swapped, the file's path stays."""
-    gateway = start_scripted(one_model(NOWHERE))
     first, directory = in_force(gateway), gateway.directory
-    for name, url in (("one", NOWHERE), ("two", ELSEWHERE)):
+    for name, settings in (("one", FIRST), ("two", SECOND)):
         (directory / name).mkdir()
-        (directory / name / "gateway.yaml").write_text(json.dumps(one_model(url)))
+        (directory / name / "gateway.yaml").write_text(json.dumps(settings))
     (directory / "data").symlink_to("one")
     gateway.config_path.unlink()
     gateway.config_path.symlink_to("data/gateway.yaml")
@@ -179,43 +211,39 @@ def test_a_configuration_swapped_by_symbolic_link_is_noticed(start_scripted: Sta
     assert until_changed(gateway, first) == served_by(gateway)
 
 
-def test_a_file_that_is_being_written_is_taken_once_it_is_whole(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_a_file_that_is_being_written_is_taken_once_it_is_whole(gateway: GatewayProcess) -> None:
     first = in_force(gateway)
-    text = json.dumps(one_model(ELSEWHERE))
 
     with gateway.config_path.open("w") as file:
-        for letter in text:
+        for letter in json.dumps(SECOND):
             file.write(letter)
             file.flush()
 
     assert until_changed(gateway, first) == served_by(gateway)
 
 
-def test_of_many_edits_the_last_is_in_force(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_of_many_edits_the_last_is_in_force(gateway: GatewayProcess) -> None:
     for port in range(100, 130):
-        gateway.write(one_model(f"http://127.0.0.1:{port}"))
+        gateway.write(one_model(f"http://127.0.0.1:{port}", workers=WORKERS))
 
     found = gateway.post("/api/reload").json()
 
     assert served_by(gateway) == found["config_id"]
-    model = gateway.get("/api/config").json()["config"]["models"]["echo"]
-    assert model["versions"]["1"]["urls"] == ["http://127.0.0.1:129"]
+    echo = gateway.get("/api/config").json()["config"]["models"]["echo"]
+    assert echo["versions"]["1"]["urls"] == ["http://127.0.0.1:129"]
 
 
-def test_a_process_started_after_a_reload_runs_on_the_new_configuration(
-    start_scripted: StartGateway,
-) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_a_process_started_after_a_reload_runs_on_the_new_configuration(gateway: GatewayProcess) -> None:
     first = in_force(gateway)
-    gateway.write(one_model(ELSEWHERE))
+    gateway.write(SECOND)
     second = until_changed(gateway, first)
 
     gateway.until_respawned("worker 0", gateway.kill("worker 0"))
     gateway.until_respawned("shadow", gateway.kill("shadow"))
 
     assert served_by(gateway) == second
+    started = [(name, config_id) for name, what, config_id in told(gateway) if what == "start"]
+    assert started == [("worker-0", second), ("shadow", second)]
     # Offers may still name the former configuration, so the shadow process is told of it, first.
     assert [line for line in told(gateway) if line[0] == "shadow"][-2:] == [
         ("shadow", "remember", first),
@@ -236,24 +264,22 @@ def test_a_worker_that_cannot_follow_is_started_afresh(start_scripted: StartGate
     assert "the test wants it so" in event["reason"]
 
 
-def test_an_edit_while_the_control_process_is_down_is_not_missed(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_an_edit_while_the_control_process_is_down_is_not_missed(gateway: GatewayProcess) -> None:
     first, former = in_force(gateway), gateway.pids()["control"]
     os.kill(former, signal.SIGSTOP)
 
-    gateway.write(one_model(ELSEWHERE))
+    gateway.write(SECOND)
     os.kill(former, signal.SIGKILL)
     gateway.until_respawned("control", former)
 
     assert until_changed(gateway, first) == served_by(gateway)
 
 
-def test_a_reload_does_not_wait_for_a_shadow_process_that_hangs(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_a_reload_does_not_wait_for_a_shadow_process_that_hangs(gateway: GatewayProcess) -> None:
     first, shadow = in_force(gateway), gateway.pids()["shadow"]
     os.kill(shadow, signal.SIGSTOP)
 
-    gateway.write(one_model(ELSEWHERE))
+    gateway.write(SECOND)
     second = until_changed(gateway, first)
 
     assert served_by(gateway) == second
@@ -262,93 +288,102 @@ def test_a_reload_does_not_wait_for_a_shadow_process_that_hangs(start_scripted: 
     eventually(lambda: ("shadow", "apply", second) in told(gateway), "the shadow process follows")
 
 
-def test_a_new_model_server_serves_before_anybody_is_sent_to_it(start_scripted: StartGateway, tmp_path: Path) -> None:
-    old, new = adds(tmp_path / "1.onnx", 1.0), adds(tmp_path / "2.onnx", 2.0)
-    gateway = start_scripted(config(onnx_model(old)))
+def test_a_new_model_server_serves_before_anybody_is_sent_to_it(
+    gateway: GatewayProcess, model: str, tmp_path: Path
+) -> None:
     first = in_force(gateway)
-    assert list(gateway.pids())[2:] == ["model m/1", "control"]
 
-    gateway.write(config(onnx_model(old, new)))
+    gateway.write(with_model(model, adds(tmp_path / "1.onnx", 1.0)))
     until_changed(gateway, first)
 
-    states = {title: process["state"] for title, process in gateway.processes().items()}
-    assert states["model m/1"] == states["model m/2"] == "ready"
+    assert gateway.processes()[f"model {model}/1"]["state"] == "ready"
 
 
 def test_a_model_server_that_nobody_names_goes_once_its_last_request_must_be_over(
-    start_scripted: StartGateway, tmp_path: Path
+    gateway: GatewayProcess, model: str, tmp_path: Path
 ) -> None:
-    old, new = adds(tmp_path / "1.onnx", 1.0), adds(tmp_path / "2.onnx", 2.0)
-    gateway = start_scripted(config(onnx_model(old, new)))
-    first, pids = in_force(gateway), gateway.pids()
+    one, two = adds(tmp_path / "1.onnx", 1.0), adds(tmp_path / "2.onnx", 2.0)
+    gateway.write(with_model(model, one, two))
+    both = gateway.post("/api/reload").json()["config_id"]
+    pids = model_pids(gateway, model)
 
-    gateway.write(config(onnx_model(old)))
-    until_changed(gateway, first)
+    gateway.write(with_model(model, one))
+    until_changed(gateway, both)
 
-    assert gateway.pids()["model m/2"] == pids["model m/2"]
-    eventually(lambda: "model m/2" not in gateway.pids(), "the model server is gone")
-    assert gateway.pids()["model m/1"] == pids["model m/1"]
-
-
-def test_a_model_server_that_is_named_again_in_time_stays(start_scripted: StartGateway, tmp_path: Path) -> None:
-    old, new = adds(tmp_path / "1.onnx", 1.0), adds(tmp_path / "2.onnx", 2.0)
-    settings = config(onnx_model(old, new))
-    settings["models"]["m"]["timeout"] = "60s"
-    gateway = start_scripted(settings)
-    first, pids = in_force(gateway), gateway.pids()
-
-    gateway.write(config(onnx_model(old)))
-    until_changed(gateway, first)
-    gateway.write(settings)
-    eventually(lambda: in_force(gateway) == first, "the former configuration is back")
-
-    assert gateway.pids() == pids
+    assert model_pids(gateway, model) == pids
+    eventually(lambda: list(model_pids(gateway, model)) == ["1"], "the model server is gone")
+    assert model_pids(gateway, model) == {"1": pids["1"]}
 
 
-def test_a_model_that_cannot_be_loaded_refuses_the_reload(start_scripted: StartGateway, tmp_path: Path) -> None:
-    old, broken = adds(tmp_path / "1.onnx", 1.0), tmp_path / "2.onnx"
+def test_a_model_server_that_is_named_again_in_time_stays(gateway: GatewayProcess, model: str, tmp_path: Path) -> None:
+    one, two = adds(tmp_path / "1.onnx", 1.0), adds(tmp_path / "2.onnx", 2.0)
+    with_both, with_one = with_model(model, one, two, timeout="60s"), with_model(model, one, timeout="60s")
+    gateway.write(with_both)
+    both = gateway.post("/api/reload").json()["config_id"]
+    pids = model_pids(gateway, model)
+
+    gateway.write(with_one)
+    until_changed(gateway, both)
+    gateway.write(with_both)
+    eventually(lambda: in_force(gateway) == both, "the former configuration is back")
+
+    assert model_pids(gateway, model) == pids
+
+
+def test_a_model_that_cannot_be_loaded_refuses_the_reload(gateway: GatewayProcess, model: str, tmp_path: Path) -> None:
+    good, broken = adds(tmp_path / "1.onnx", 1.0), tmp_path / "2.onnx"
     broken.write_bytes(b"not a model")
-    gateway = start_scripted(config(onnx_model(old)))
-    first, pids = in_force(gateway), gateway.pids()
+    first = in_force(gateway)
 
-    gateway.write(config(onnx_model(old, broken)))
+    gateway.write(with_model(model, good, broken))
     (error,) = until_refused(gateway)
 
-    assert error.startswith("model m/2: ")
+    assert error.startswith(f"model {model}/2: ")
     assert str(broken) in error
     assert in_force(gateway) == first
-    assert gateway.pids() == pids
+    assert model_pids(gateway, model) == {}
 
 
 def test_a_model_trained_anew_under_the_same_name_is_served_after_a_reload(
-    start_scripted: StartGateway, tmp_path: Path
+    gateway: GatewayProcess, model: str, tmp_path: Path
 ) -> None:
     path = adds(tmp_path / "1.onnx", 1.0)
-    gateway = start_scripted(config(onnx_model(path)))
-    first = in_force(gateway)
+    gateway.write(with_model(model, path))
+    former = gateway.post("/api/reload").json()["config_id"]
+    pids = model_pids(gateway, model)
 
     adds(path, 2.0)
     gateway.post("/api/reload")
 
-    assert in_force(gateway) != first
-    servers = [process for process in gateway.readyz()["processes"] if process["role"] == "model"]
-    assert {server["title"] for server in servers} == {"model m/1"}
-    eventually(
-        lambda: len([one for one in gateway.readyz()["processes"] if one["role"] == "model"]) == 1,
-        "only the new server is left",
-    )
+    assert in_force(gateway) != former
+
+    def only_the_new() -> bool:
+        titles = [process["title"] for process in gateway.readyz()["processes"]]
+        return titles.count(f"model {model}/1") == 1 and model_pids(gateway, model) != pids
+
+    eventually(only_the_new, "only the new server is left")
 
 
-@pytest.mark.parametrize("title", ["model m/1"])
 def test_a_killed_model_server_is_started_again_on_the_same_socket(
-    start_scripted: StartGateway, tmp_path: Path, title: str
+    gateway: GatewayProcess, model: str, tmp_path: Path
 ) -> None:
-    gateway = start_scripted(config(onnx_model(adds(tmp_path / "1.onnx", 1.0))))
-    record = json.loads((gateway.state / "gateway.json").read_text())
-    (path,) = Path(record["runtime_directory"]).glob("model-*.sock")
+    runtime_directory = Path(json.loads((gateway.state / "gateway.json").read_text())["runtime_directory"])
+    former = set(runtime_directory.glob("model-*.sock"))
+    gateway.write(with_model(model, adds(tmp_path / "1.onnx", 1.0)))
+    gateway.post("/api/reload")
+    (path,) = set(runtime_directory.glob("model-*.sock")) - former
     before = path.stat()
 
-    gateway.until_respawned(title, gateway.kill(title))
+    gateway.until_respawned(f"model {model}/1", gateway.kill(f"model {model}/1"))
 
     assert path.stat().st_ino == before.st_ino
     assert stat.S_IMODE(before.st_mode) == 0o600
+
+
+def test_a_configuration_file_may_hold_no_other_listener_than_the_one_in_use(gateway: GatewayProcess) -> None:
+    first = in_force(gateway)
+
+    gateway.write({**config(SECOND["models"], workers=WORKERS), "listen": {"admin": "127.0.0.1:1"}})
+
+    assert [error.partition(":")[0] for error in until_refused(gateway)] == ["listen"]
+    assert in_force(gateway) == first

@@ -4,12 +4,12 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
-from tests.support.fixtures import StartGateway
+from tests.support.fixtures import SCRIPTED_ROLES, StartGateway
 from tests.support.gateway_process import GatewayProcess, Json, config, one_model
 from tests.support.polling import eventually
 
@@ -37,73 +37,88 @@ def order(gateway: GatewayProcess, *wanted: str) -> list[str]:
     return [f"{line['name']} {line['what']}" for line in told(gateway) if line["what"] in wanted]
 
 
-def test_every_process_says_what_it_is(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE, workers=2))
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A gateway with two workers, for tests that leave it as whole as they found it."""
+    directory = tmp_path_factory.mktemp("gateway")
+    with GatewayProcess(directory, one_model(NOWHERE), SCRIPTED_ROLES, ["--workers", "2"]) as gateway:
+        yield gateway
 
-    pids = gateway.pids()
 
-    assert list(pids) == ["worker 0", "worker 1", "shadow", "control"]
+def restarts(gateway: GatewayProcess, role: str) -> float:
+    return gateway.metric("tiltyard_process_restarts_total", role=role) or 0.0
+
+
+def test_it_says_where_it_serves_and_with_which_processes(shared: GatewayProcess) -> None:
+    (serving,) = shared.events("serving")
+
+    assert serving["inference"] == shared.inference
+    assert serving["admin"] == shared.admin
+    assert serving["pid"] == shared.pid
+    # As many workers as the command line says, which overrides the file.
+    assert list(serving["processes"]) == ["worker 0", "worker 1", "shadow", "control"]
+
+
+def test_every_process_says_what_it_is(shared: GatewayProcess) -> None:
+    pids = shared.pids()
+
     assert {title: title_of(pid) for title, pid in pids.items()} == {title: f"tiltyard: {title}" for title in pids}
-    assert title_of(gateway.pid) == "tiltyard: supervisor"
-
-
-def test_it_says_where_it_serves(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
-
-    (serving,) = gateway.events("serving")
-
-    assert serving["inference"] == gateway.inference
-    assert serving["admin"] == gateway.admin
-    assert serving["pid"] == gateway.pid
-    assert serving["processes"] == gateway.pids()
-
-
-def test_the_number_of_workers_can_be_given_on_the_command_line(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE, workers=1), arguments=["--workers", "3"])
-
-    assert [title for title in gateway.pids() if title.startswith("worker")] == [
-        "worker 0",
-        "worker 1",
-        "worker 2",
-    ]
+    assert title_of(shared.pid) == "tiltyard: supervisor"
 
 
 @pytest.mark.parametrize("title", ["worker 0", "shadow", "control"])
-def test_a_killed_process_is_started_again_and_counted(start_scripted: StartGateway, title: str) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
-
-    former = gateway.kill(title)
-    gateway.until_respawned(title, former)
-
-    assert gateway.processes()[title]["restarts"] == 1
+def test_a_killed_process_is_started_again_and_counted(shared: GatewayProcess, title: str) -> None:
     role = title.partition(" ")[0]
-    assert gateway.metric("tiltyard_process_restarts_total", role=role) == 1
-    (ended,) = gateway.events("process-ended")
-    assert (ended["pid"], ended["status"]) == (former, -signal.SIGKILL)
+    before, counted = shared.processes()[title]["restarts"], restarts(shared, role)
+
+    former = shared.kill(title)
+    shared.until_respawned(title, former)
+
+    assert shared.processes()[title]["restarts"] == before + 1
+    assert restarts(shared, role) == counted + 1
+    (ended,) = [event for event in shared.events("process-ended") if event["pid"] == former]
+    assert ended["status"] == -signal.SIGKILL
 
 
-def test_a_request_that_finds_the_worker_dead_is_answered_by_the_next(
-    start_scripted: StartGateway,
-) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
-    former = gateway.kill("worker 0")
+def test_a_request_that_finds_every_worker_dead_is_answered_by_the_next(shared: GatewayProcess) -> None:
+    formers = {title: shared.kill(title) for title in ("worker 0", "worker 1")}
 
-    answer = gateway.client.get(gateway.inference).json()
+    answer = shared.client.get(shared.inference).json()
 
-    assert answer["pid"] != former
-    assert answer["pid"] == gateway.until_respawned("worker 0", former)
+    assert answer["pid"] not in formers.values()
+    afterwards = [shared.until_respawned(title, former) for title, former in formers.items()]
+    assert answer["pid"] in afterwards
 
 
-def test_a_process_that_dies_again_and_again_is_tried_more_slowly(
-    start_scripted: StartGateway,
-) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
+def test_a_process_that_dies_again_and_again_is_still_started_again(shared: GatewayProcess) -> None:
+    before = shared.processes()["worker 0"]["restarts"]
 
-    for _ in range(4):
-        gateway.until_respawned("worker 0", gateway.kill("worker 0"))
+    for _ in range(3):
+        shared.until_respawned("worker 0", shared.kill("worker 0"))
 
-    assert gateway.processes()["worker 0"]["restarts"] == 4
-    assert gateway.get("/readyz").status_code == 200
+    assert shared.processes()["worker 0"]["restarts"] == before + 3
+    assert shared.get("/readyz").status_code == 200
+
+
+def test_children_leave_signals_to_the_supervisor(shared: GatewayProcess) -> None:
+    pids = shared.pids()
+
+    for pid in pids.values():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            os.kill(pid, number)
+
+    assert shared.get("/readyz").status_code == 200
+    assert shared.pids() == pids
+
+
+def test_the_admin_listener_serves_while_a_worker_hangs(shared: GatewayProcess) -> None:
+    worker = shared.pids()["worker 0"]
+    os.kill(worker, signal.SIGSTOP)
+
+    assert shared.get("/livez").json() == {"status": "live"}
+    assert shared.get("/readyz").status_code == 200
+
+    os.kill(worker, signal.SIGCONT)
 
 
 def test_stopping_drains_workers_before_the_shadow_process(start_scripted: StartGateway) -> None:
@@ -125,18 +140,6 @@ def test_ctrl_c_in_a_terminal_stops_it_in_the_same_order(start_scripted: StartGa
 
     assert gateway.wait() == 0
     assert order(gateway, "drained") == ["worker-0 drained", "shadow drained"]
-
-
-def test_children_leave_signals_to_the_supervisor(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
-    pids = gateway.pids()
-
-    for pid in pids.values():
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            os.kill(pid, number)
-
-    assert gateway.get("/readyz").status_code == 200
-    assert gateway.pids() == pids
 
 
 def test_while_it_stops_it_is_not_ready(start_scripted: StartGateway) -> None:
@@ -179,8 +182,9 @@ def test_a_second_signal_does_not_wait(start_scripted: StartGateway) -> None:
     assert not any(map(is_alive, pids.values()))
 
 
-def test_a_killed_supervisor_takes_its_children_along(start_scripted: StartGateway) -> None:
+def test_a_killed_supervisor_takes_its_children_along_and_the_next_goes_on(start_scripted: StartGateway) -> None:
     gateway = start_scripted(one_model(NOWHERE))
+    gateway.until_respawned("shadow", gateway.kill("shadow"))
     pids = gateway.pids()
     runtime_directory = json.loads((gateway.state / "gateway.json").read_text())["runtime_directory"]
 
@@ -189,20 +193,11 @@ def test_a_killed_supervisor_takes_its_children_along(start_scripted: StartGatew
 
     eventually(lambda: not any(map(is_alive, pids.values())), "the children end")
     assert set(order(gateway, "drained")) == {"worker-0 drained", "shadow drained"}
-    # The next one on the same state cleans up after it.
-    after = GatewayProcess(gateway.directory, gateway.settings, gateway.command)
-    with after:
+    # The next one on the same state cleans up after it, and goes on with its counts.
+    with GatewayProcess(gateway.directory, gateway.settings, gateway.command) as after:
         assert not Path(runtime_directory).exists()
         assert after.get("/readyz").status_code == 200
-
-
-def test_counts_go_on_after_a_restart_of_the_gateway(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
-    gateway.until_respawned("worker 0", gateway.kill("worker 0"))
-    gateway.stop()
-
-    with GatewayProcess(gateway.directory, gateway.settings, gateway.command) as after:
-        assert after.metric("tiltyard_process_restarts_total", role="worker") == 1
+        assert restarts(after, "shadow") == 1
 
 
 def test_it_can_be_stopped_before_it_serves(new_scripted: StartGateway) -> None:
@@ -293,13 +288,3 @@ def test_a_model_that_cannot_be_loaded_stops_the_gateway(new_scripted: StartGate
     (failed,) = gateway.events("start-failed")
     assert failed["reason"].startswith("model m/1: ")
     assert str(broken) in failed["reason"]
-
-
-def test_the_admin_listener_serves_while_a_worker_is_down(start_scripted: StartGateway) -> None:
-    gateway = start_scripted(one_model(NOWHERE))
-    os.kill(gateway.pids()["worker 0"], signal.SIGSTOP)
-
-    assert gateway.client.get(f"{gateway.admin}/livez").json() == {"status": "live"}
-
-    os.kill(gateway.pids()["worker 0"], signal.SIGCONT)
-    assert isinstance(gateway.client.get(gateway.inference), httpx2.Response)
