@@ -32,14 +32,15 @@ class Command:
 
 COMMANDS: Final = {
     "run": Command("gateway.cli.run:run", "Run the gateway until it is told to stop."),
-    "demo": Command("gateway.cli.demo:demo", "Run the gateway on real models, with real flights as live traffic."),
+    "demo": Command("gateway.cli.demo:demo", "Run a gateway with real models on real flights, to try it."),
     "check": Command("gateway.cli.check:check", "Say everything that is wrong with a configuration file."),
     "diff": Command("gateway.cli.diff:diff", "Show what a file would change in the running gateway."),
     "reload": Command("gateway.cli.reload:reload", "Have the running gateway read its file again."),
     "health": Command("gateway.cli.health:health", "Ask the running gateway whether it is ready."),
     "report": Command("gateway.cli.report:report", "Show how the challengers of a model compare with its champion."),
-    "schema": Command("gateway.cli.schema:schema", "Print the JSON Schema of the configuration file."),
+    "pairs": Command("gateway.cli.pairs:pairs_app", "Look at single pairs of answers."),
     "stats": Command("gateway.cli.stats:stats", "Compute a statistic on numbers from standard input."),
+    "schema": Command("gateway.cli.schema:schema", "Print the JSON Schema of the configuration file."),
 }
 """In the order in which `tiltyard --help` lists them."""
 
