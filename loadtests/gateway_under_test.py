@@ -37,8 +37,12 @@ class GatewayUnderTest:
         config = directory / "loadtest.yaml"
         config.write_text(self._filled_in(directory, ports))
         command = [*tools.tiltyard_command(os.environ.get("TILTYARD")), "run", "--config", str(config)]
-        started = stage.start("gateway", command, core=None)
-        wait_until(self._ready, started, "not ready")
+        self._started = stage.start("gateway", command, core=None)
+        wait_until(self._ready, self._started, "not ready")
+
+    def said(self) -> str:
+        """The end of the gateway's log."""
+        return self._started.said()
 
     def stop(self) -> None:
         """End the gateway and its backends."""

@@ -34,7 +34,8 @@ class Test:
         """Every count that differs; the gateway is ended."""
         try:
             faults = self.gateway.faults_at_rest(self.sent)
-            return faults + differences(self.sent, self.before, self.gateway.tally())
+            faults += differences(self.sent, self.before, self.gateway.tally())
+            return [*faults, f"the end of the gateway's log:\n{self.gateway.said()}"] if faults else []
         finally:
             self.gateway.stop()
 

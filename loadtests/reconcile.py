@@ -70,8 +70,7 @@ def differences(sent: Tally, before: Tally, after: Tally) -> list[str]:
 def identity_faults(sent: Tally, model: str, report: dict[str, Any]) -> list[str]:
     """Where a model's report does not add up, in itself or with what clients sent (a fresh gateway is assumed)."""
     found = []
-    for version, challenger in report["challengers"].items():
-        counts = challenger["accounting"]
+    for version, counts in report["challengers"].items():
         name = f"{model}, challenger {version}"
         skipped, unstored = sum(counts["skipped"].values()), sum(counts["unstored"].values())
         equations = (

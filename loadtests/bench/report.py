@@ -62,7 +62,7 @@ def accounting(subject: Subject, version: str, model: str = "bench") -> Accounti
     challengers = json.loads(body).get("challengers", {})
     if version not in challengers:
         raise BenchError(f"{subject.name}: the report does not speak of challenger {version}: {body[:200]!r}")
-    counts = challengers[version]["accounting"]
+    counts = challengers[version]
     return Accounting(*(_total(counts, entry.name) for entry in fields(Accounting)))
 
 
