@@ -35,9 +35,7 @@ COUNTING_CHILD = """
 
 def fruit(directory: Path) -> dict[str, dict[str, int]]:
     return {
-        labels[0]: fields
-        for (family, labels), fields in counters.totals(directory).items()
-        if family == FRUIT.name
+        labels[0]: fields for (family, labels), fields in counters.totals(directory).items() if family == FRUIT.name
     }
 
 
