@@ -124,9 +124,10 @@ class Edge:
         """The last line of a request's life: count it, offer it to the shadow, log it."""
         route = exchange.route
         if route is not None:
-            now = time.monotonic()
-            started = exchange.upstream_started
-            upstream_s = (exchange.upstream_done or now) - started if started else None
+            started, done = exchange.upstream_started, exchange.upstream_done
+            # A whole answer is passed on at once: its end at the backend is its end here, to a few microseconds.
+            now = done if done and exchange.finished else time.monotonic()
+            upstream_s = (done or now) - started if started else None
             if route.inference and exchange.method == "POST":
                 route.meter.count(exchange.outcome, now - exchange.started, upstream_s)
                 if exchange.copy_cap >= 0 and started:

@@ -75,7 +75,8 @@ def _call(exchange: Exchange, route: Route, pool: Pool, connection: ClientConnec
     exchange.pool, exchange.connection = pool, connection
     _call_begins(exchange, route)
     body = exchange.take()
-    exchange.keep_request(body)
+    if exchange.body_copy is not None:
+        exchange.keep_request(body)
     framing = b"content-length: %d\r\n\r\n" % len(body) if body or exchange.method == "POST" else b"\r\n"
     exchange.whole = data = b"".join((_start(exchange, route, pool), _section(exchange), framing, body))
     flow = exchange.flow
@@ -157,7 +158,8 @@ def pass_back(exchange: Exchange, route: Route, answer: Answer, date: DateLine) 
     exchange.upstream_done = time.monotonic()
     give_back(exchange)
     body = answer.take()
-    exchange.keep_answer(body)
+    if exchange.answer_copy is not None:
+        exchange.keep_answer(body)
     exchange.begin(
         answer.status, _head(exchange, route, answer, date), answer.length if answer.bodiless else len(body), body
     )

@@ -6,11 +6,13 @@ answer, and nowhere else. Whatever happens, `edge.record` is its last line: log,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gateway.core.flow import pause
 from gateway.core.ids import valid_client_id
 from gateway.core.problems import CONTENT_TYPE, Problem, Refusal
+from gateway.core.snapshot import Network
 from gateway.edge.client_address import client_address, trusted_peer
 from gateway.edge.exchange import Exchange
 from gateway.edge.forward import pass_back, send, send_again, send_at_once, stream_back
@@ -25,6 +27,7 @@ from gateway.http1.errors import (
     UpstreamSaturated,
     UpstreamUnreachable,
 )
+from gateway.http1.head import Fields
 from gateway.upstream.call import give_back
 
 if TYPE_CHECKING:
@@ -43,12 +46,11 @@ async def serve(edge: Edge, exchange: Exchange) -> None:
     try:
         refusal = identify(edge, exchange, table)
         route = table.find(exchange.path)
-        if isinstance(route, Local):
-            answer_locally(edge, exchange, route)
+        if not isinstance(route, Route):
+            answer_without_backend(edge, exchange, route, refusal)
             return
-        if refusal is None:
-            refusal = route if isinstance(route, Refusal) else admit(edge, exchange, route)
-        if refusal is not None or isinstance(route, Refusal):
+        refusal = refusal or admit(edge, exchange, route)
+        if refusal is not None:
             refuse(edge, exchange, refusal)
             return
         buffer_bytes = edge.limits.buffer_bytes
@@ -83,19 +85,30 @@ def identify(edge: Edge, exchange: Exchange, table: Table) -> Refusal | None:
     exchange.path, _, exchange.query = exchange.target.partition(b"?")
     trusted = table.snapshot.trusted_proxies
     exchange.client = client_address(exchange.peer, exchange.fields, trusted) if trusted else exchange.peer
-    noted = table.noted
-    for name, value in exchange.fields:
-        if name in noted:
-            if name == b"x-shadow":
-                return Refusal(Problem.SHADOW_NOT_ALLOWED, "the x-shadow field is not taken from clients")
-            if name == b"x-request-timeout-ms":
-                if value.isdigit() and len(value) < 9:
-                    exchange.wished_s = int(value) / 1000
-            elif name == b"x-request-id":
-                if valid_client_id(value.decode("latin-1")):
-                    exchange.client_id = value
-            elif trusted_peer(exchange.peer, trusted):
-                exchange.tenant = value.decode("latin-1")
+    meaning, noted = exchange.meaning, table.noted
+    if meaning is None:
+        seen = [field for field in exchange.fields if field[0] in noted]
+    elif meaning.noted is None or meaning.looked_for is not noted:
+        meaning.looked_for = noted
+        seen = meaning.noted = [field for field in exchange.fields if field[0] in noted]
+    else:
+        seen = meaning.noted
+    return _note(exchange, seen, trusted) if seen else None
+
+
+def _note(exchange: Exchange, seen: Fields, trusted: Sequence[Network]) -> Refusal | None:
+    """Take note of the fields that mean something to us."""
+    for name, value in seen:
+        if name == b"x-shadow":
+            return Refusal(Problem.SHADOW_NOT_ALLOWED, "the x-shadow field is not taken from clients")
+        if name == b"x-request-timeout-ms":
+            if value.isdigit() and len(value) < 9:
+                exchange.wished_s = int(value) / 1000
+        elif name == b"x-request-id":
+            if valid_client_id(value.decode("latin-1")):
+                exchange.client_id = value
+        elif trusted_peer(exchange.peer, trusted):
+            exchange.tenant = value.decode("latin-1")
     return None
 
 
@@ -117,8 +130,11 @@ def admit(edge: Edge, exchange: Exchange, route: Route) -> Refusal | None:
     return None
 
 
-def answer_locally(edge: Edge, exchange: Exchange, route: Local) -> None:
-    """Answer a path of the gateway's own."""
+def answer_without_backend(edge: Edge, exchange: Exchange, route: Local | Refusal, refusal: Refusal | None) -> None:
+    """Answer a path of the gateway's own, or one that leads nowhere."""
+    if isinstance(route, Refusal):
+        refuse(edge, exchange, refusal or route)
+        return
     lines = [_JSON, b"x-request-id: %b\r\n" % exchange.request_id.encode(), edge.date.now()]
     if exchange.method in route.methods:
         exchange.status, body = route.answer()
@@ -128,9 +144,8 @@ def answer_locally(edge: Edge, exchange: Exchange, route: Local) -> None:
     exchange.reply(exchange.status, lines, body)
 
 
-def refuse(edge: Edge, exchange: Exchange, refusal: Refusal | None) -> None:
+def refuse(edge: Edge, exchange: Exchange, refusal: Refusal) -> None:
     """Answer with a problem; where the answer has already begun, cut it, because it cannot be taken back."""
-    assert refusal is not None
     exchange.code = refusal.problem.code
     exchange.outcome = exchange.outcome or _OUTCOMES.get(refusal.problem, "refused")
     if exchange.answered:

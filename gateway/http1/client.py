@@ -86,7 +86,8 @@ class Answer:
             return b""
         self._chunks = []
         self.buffered = 0
-        self._connection.regulate()
+        if self._connection.reading_paused:
+            self._connection.regulate()
         return data
 
     async def read(self) -> bytes:
@@ -131,9 +132,25 @@ class _Refused(Exception):
 class ClientConnection(asyncio.Protocol):
     """One connection to a backend. `on_lost` is called once when it is gone."""
 
-    __slots__ = ("_answer", "_expects_no_body", "_fields", "_fields_bytes", "_flow", "_interim", "_on_lost", "_parser",
-                 "_reading_paused", "_repeated", "_sent_all", "_until_close", "_writing_paused", "calls", "idle_since",
-                 "reusable", "transport")  # fmt: skip
+    __slots__ = (
+        "_answer",
+        "_expects_no_body",
+        "_fields",
+        "_fields_bytes",
+        "_flow",
+        "_interim",
+        "_on_lost",
+        "_parser",
+        "_repeated",
+        "_sent_all",
+        "_until_close",
+        "_writing_paused",
+        "calls",
+        "idle_since",
+        "reading_paused",
+        "reusable",
+        "transport",
+    )  # fmt: skip
 
     def __init__(self, on_lost: Callable[[ClientConnection], None]):
         self._on_lost = on_lost
@@ -144,7 +161,7 @@ class ClientConnection(asyncio.Protocol):
         self._fields: Fields = []
         self._fields_bytes = 0
         self._interim = 0
-        self._reading_paused = False
+        self.reading_paused = False
         self._repeated: Repeated[Meaning] = Repeated()
         self._sent_all = False
         self._until_close = False
@@ -195,8 +212,8 @@ class ClientConnection(asyncio.Protocol):
         """Read on, or stop reading while too much of the answer is waiting to be used."""
         answer = self._answer
         too_much = answer is not None and answer.buffered > BUFFER_BYTES
-        if too_much is not self._reading_paused and not self.transport.is_closing():
-            self._reading_paused = too_much
+        if too_much is not self.reading_paused and not self.transport.is_closing():
+            self.reading_paused = too_much
             if too_much:
                 self.transport.pause_reading()
             else:

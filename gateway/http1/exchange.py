@@ -105,8 +105,8 @@ class Exchange:
         """What has arrived of the body and was not taken yet."""
         data = self._body if self._chunks is None else b"".join(self._chunks)
         self._body, self._chunks = b"", None
-        if self.buffered:
-            self.buffered = 0
+        self.buffered = 0
+        if self._connection.reading_paused:
             self._connection.regulate()
         return data
 

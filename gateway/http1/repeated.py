@@ -22,14 +22,20 @@ _PATIENCE = 16
 
 
 class Meaning:
-    """What a head meant. `onward` is what of it goes on to the next hop, once somebody has worked that out."""
+    """What a head meant.
 
-    __slots__ = ("dated", "fields", "host", "method", "nominated", "onward", "status", "target")
+    `onward` is what of it goes on to the next hop, `noted` the fields among those `looked_for`; both once somebody
+    has worked them out.
+    """
+
+    __slots__ = ("dated", "fields", "host", "looked_for", "method", "nominated", "noted", "onward", "status", "target")
 
     def __init__(self, fields: Fields, nominated: frozenset[bytes]):
         self.fields = fields
         self.nominated = nominated
         self.onward: bytes | None = None
+        self.looked_for: frozenset[bytes] | None = None
+        self.noted: Fields | None = None
         self.dated = False
         self.status = 0
         self.host = self.target = b""

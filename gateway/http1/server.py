@@ -100,7 +100,6 @@ class ServerConnection(asyncio.Protocol):
         "_phase",
         "_phase_since",
         "_queue",
-        "_reading_paused",
         "_rejected_method",
         "_rejection",
         "_repeated",
@@ -109,6 +108,7 @@ class ServerConnection(asyncio.Protocol):
         "_writing_paused",
         "deadline",
         "peer",
+        "reading_paused",
         "transport",
     )  # fmt: skip
 
@@ -132,7 +132,7 @@ class ServerConnection(asyncio.Protocol):
         self._repeated: Repeated[Meaning] = Repeated()
         self._tail = b""
         self._advancing = False
-        self._reading_paused = False
+        self.reading_paused = False
         self._writing_paused = False
         self._write_stalled_since = NEVER
         self.deadline = NEVER
@@ -402,8 +402,8 @@ class ServerConnection(asyncio.Protocol):
     def regulate(self) -> None:
         """Read on, or stop reading while too much is waiting to be used."""
         too_much = len(self._queue) > self._limits.pipelined or (self._incoming.buffered > self._limits.buffer_bytes)
-        if too_much is not self._reading_paused and self._phase is not _DEAF:
-            self._reading_paused = too_much
+        if too_much is not self.reading_paused and self._phase is not _DEAF:
+            self.reading_paused = too_much
             if too_much:
                 self.transport.pause_reading()
             else:
@@ -460,7 +460,7 @@ class ServerConnection(asyncio.Protocol):
         elif self._phase is _IDLE:
             self._phase_since = now = time.monotonic()
             self.deadline = now + self._limits.keep_alive_s
-            if self._reading_paused:
+            if self.reading_paused:
                 self.regulate()
         elif self._phase is _HEAD:
             self.deadline = self._phase_since + self._limits.header_s
@@ -473,8 +473,8 @@ class ServerConnection(asyncio.Protocol):
             self.transport.write_eof()
             self._phase_since = time.monotonic()
             self.deadline = self._phase_since + self._limits.linger_s
-            if self._reading_paused:
-                self._reading_paused = False
+            if self.reading_paused:
+                self.reading_paused = False
                 self.transport.resume_reading()
         else:
             self.deadline = time.monotonic() + self._limits.write_stall_s
@@ -518,7 +518,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _check_body_pace(self, now: float) -> None:
         """A body must keep coming, and not at a crawl; time in which we do not read is not held against it."""
-        if self._reading_paused:
+        if self.reading_paused:
             self._last_read = now
             self._body_since = now
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -76,6 +77,9 @@ class Worker:
                 self._serving.result()
             await asyncio.sleep(0.002)
         self._housekeeping = loop.create_task(self._keep_house())
+        # What start-up made stays for good: the collector need not walk through it again and again under load.
+        gc.collect()
+        gc.freeze()
 
     async def apply(self, snapshot: Snapshot) -> None:
         """Swap the table of routes."""

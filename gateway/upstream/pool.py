@@ -44,7 +44,7 @@ class Pool:
         self._pending = pending
         self._tls = target.tls.context() if target.tls else None
         self._idle: deque[ClientConnection] = deque()
-        self._used: set[ClientConnection] = set()
+        self._used = 0
         self._waiting: deque[_Wait] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting = 0
@@ -52,7 +52,7 @@ class Pool:
     @property
     def used(self) -> int:
         """Connections that carry a call now."""
-        return len(self._used)
+        return self._used
 
     @property
     def idle(self) -> int:
@@ -69,7 +69,7 @@ class Pool:
         while idle:
             connection = idle.popleft()
             if not connection.transport.is_closing():
-                self._used.add(connection)
+                self._used += 1
                 return connection
         return None
 
@@ -94,10 +94,8 @@ class Pool:
         return wait.connection
 
     def release(self, connection: ClientConnection) -> None:
-        """Take a connection back after its call; one that cannot carry another is closed."""
-        if connection not in self._used:
-            return
-        self._used.discard(connection)
+        """Take a connection back after its call, once; one that cannot carry another is closed."""
+        self._used -= 1
         if not connection.reusable or not self._limit or connection.transport.is_closing():
             connection.close()
             self._grow()
@@ -125,7 +123,7 @@ class Pool:
 
     def _grow(self) -> None:
         """Start as many connections as are waited for, within the bound."""
-        while len(self._waiting) > self._connecting and len(self._used) + self._connecting < self._limit:
+        while len(self._waiting) > self._connecting and self._used + self._connecting < self._limit:
             self._connecting += 1
             task = asyncio.get_running_loop().create_task(self._open())
             self._tasks.add(task)
@@ -165,7 +163,7 @@ class Pool:
     def _hand_over(self, connection: ClientConnection) -> None:
         if self._waiting:
             wait = self._waiting.popleft()
-            self._used.add(connection)
+            self._used += 1
             wait.connection = connection
             wait.flow.wake()
         elif self._limit:
