@@ -65,6 +65,7 @@ class Rollout:
         self._configurations = configurations
         self._turn = asyncio.Lock()
         self._retiring: dict[str, asyncio.Task[None]] = {}
+        self._needed_until: dict[str, float] = {}
 
     async def apply(self, document: bytes) -> tuple[str, ...]:
         """Go over to a validated configuration; the reasons why not, or nothing once every
@@ -146,14 +147,19 @@ class Rollout:
     def _retire(self, former: Snapshot) -> None:
         """Let model servers go that the configuration in force does not name."""
         needed = self._configurations.snapshot.servers.keys()
+        now = asyncio.get_running_loop().time()
+        for key in needed & self._needed_until.keys():
+            del self._needed_until[key]
         for key in self._fleet.models.keys() - needed - self._retiring.keys():
-            retire = self._retire_later(key, lingers_s(former, key))
-            self._retiring[key] = asyncio.create_task(retire)
+            # Of a server that a refused configuration named again, the former time holds.
+            until = self._needed_until.setdefault(key, now + lingers_s(former, key))
+            self._retiring[key] = asyncio.create_task(self._retire_later(key, until - now))
 
     async def _retire_later(self, key: str, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         async with self._turn:
             del self._retiring[key]
+            del self._needed_until[key]
             await self._fleet.remove_model(key, MODEL_DRAIN_S)
 
 

@@ -95,7 +95,7 @@ class Supervisor:
             return EXIT_STOPPED
         try:
             starting.result()
-        except StartFailed as failed:
+        except (OSError, StartFailed) as failed:
             log("start-failed", "error", reason=str(failed))
             stopping.cancel()
             return EXIT_FAILED

@@ -334,13 +334,22 @@ def test_nobody_else_is_let_in(admin: Admin, peer: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1:8081", "[::1]:8081", "localhost", "LOCALHOST:1", "a.localhost", "gateway.internal:8081", "10.0.0.9"],
+    [
+        "127.0.0.1:8081",
+        "[::1]:8081",
+        "localhost",
+        "LOCALHOST:1",
+        "a.localhost",
+        "gateway.internal:8081",
+        "10.0.0.9",
+        "",
+    ],
 )
 def test_a_host_that_is_an_address_or_this_machine_is_answered(admin: Admin, host: str) -> None:
     assert admin.ask("/livez", host=host).status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example:8081", "localhost.evil.example", "", "[::1", "127.0.0.1.evil"])
+@pytest.mark.parametrize("host", ["evil.example:8081", "localhost.evil.example", "[::1", "127.0.0.1.evil"])
 def test_a_name_that_somebody_else_made_lead_here_is_refused(admin: Admin, host: str) -> None:
     assert problem(admin.ask("/livez", host=host))[:2] == (403, "forbidden")
 

@@ -47,6 +47,9 @@ class Door:
         return None
 
     def _is_ours(self, host: str) -> bool:
+        if not host:
+            # A load balancer's check in HTTP/1.0; no browser leaves it out.
+            return True
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
