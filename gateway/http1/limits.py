@@ -26,6 +26,11 @@ class Limits:
     linger_s: float = 1.0
     """How long a refused client may go on sending before the connection is cut."""
 
+    @property
+    def head_bytes(self) -> int:
+        """Most bytes of a head as sent: its parts at their largest, method and version."""
+        return self.request_line_bytes + self.section_bytes + 64
+
     @classmethod
     def of(cls, http: Http) -> Limits:
         """The limits an operator configured."""

@@ -39,6 +39,7 @@ _RECHECK_S = 1.0
 _LINGER_BYTES = 1024 * 1024
 
 
+_ALLOWED = ((b"allow", b"GET, HEAD, POST"),)
 _METHODS = {method.encode(): method for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")}
 
 
@@ -238,7 +239,7 @@ class ServerConnection(asyncio.Protocol):
             if version != "1.0":
                 self._refuse_head(_version_refused(version))
         if exchange.method == "CONNECT":
-            self._refuse_head(Refusal(Problem.METHOD_NOT_ALLOWED, "CONNECT is not served"))
+            self._refuse_head(Refusal(Problem.METHOD_NOT_ALLOWED, "CONNECT is not served", _ALLOWED))
         target = origin_form(exchange.method, exchange.target)
         if isinstance(target, Refusal):
             self._refuse_head(target)
@@ -256,7 +257,8 @@ class ServerConnection(asyncio.Protocol):
         limits = self._limits
         sizes = [len(name) + len(value) for name, value in exchange.fields]
         section = sum(sizes) + 4 * len(sizes)
-        if len(sizes) > limits.fields or max(sizes) > limits.field_bytes or section > limits.section_bytes:
+        too_large = max(sizes, default=0) > limits.field_bytes or section > limits.section_bytes
+        if too_large or len(sizes) > limits.fields or self._fed > limits.head_bytes:
             self._refuse_head(Refusal(Problem.HEADER_TOO_LARGE, "the header has too many or too large fields"))
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -371,9 +373,8 @@ class ServerConnection(asyncio.Protocol):
         """All that arrived has been read and a message is not whole: bound its size and its time."""
         now = self._last_read = time.monotonic()
         if self._phase is _HEAD:
-            if self._fed > self._limits.request_line_bytes + self._limits.section_bytes:
-                problem = Problem.HEADER_TOO_LARGE if self._fields else Problem.URI_TOO_LONG
-                self._reject(Refusal(problem, "the head is larger than allowed"))
+            if self._fed > self._limits.head_bytes:
+                self._reject(Refusal(Problem.HEADER_TOO_LARGE, "the head is larger than allowed"))
             self.deadline = min(self.deadline, self._phase_since + self._limits.header_s)
         elif self._phase is _BODY:
             if self._body_since < self._incoming.started:
@@ -432,6 +433,8 @@ class ServerConnection(asyncio.Protocol):
     def _served(self, error: Exception | None) -> None:
         """The flow of the first exchange has ended."""
         exchange = self._queue.popleft()
+        if self.reading_paused:
+            self.regulate()
         if error is not None:
             self._application.crashed(exchange, error)
             if not exchange.answered:

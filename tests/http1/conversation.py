@@ -1,4 +1,4 @@
-"""A client's connection without a socket, and an application without a gateway, for tests that read like a conversation.
+r"""A client's connection without a socket, and an application without a gateway: tests that read like a conversation.
 
 with conversation(echo) as client:
     client.sends(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -6,7 +6,7 @@ with conversation(echo) as client:
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -73,8 +73,11 @@ class Client:
             self.connection.data_received(piece)
             self.transport.settle()
 
-    def sends_in_pieces(self, pieces: Iterable[bytes]) -> None:
-        self.sends(*pieces)
+    def ends_sending(self) -> None:
+        """Close this direction only."""
+        if not self.connection.eof_received():
+            self.transport.close()
+        self.transport.settle()
 
     def stops_reading(self) -> None:
         self.connection.pause_writing()

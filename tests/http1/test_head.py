@@ -153,7 +153,7 @@ def test_a_host_known_to_be_good_is_not_looked_at_again() -> None:
     assert inspect(Head([(b"host", b"not/a host")]), b"example.org") is not None
 
 
-# -- connection and expectations -----------------------------------------------------------------------------------------
+# -- connection and expectations --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The same bytes, cut in other places."""
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import hypothesis.strategies as st
 
@@ -16,7 +17,7 @@ def byte_by_byte(data: bytes) -> list[bytes]:
 def cut_at(data: bytes, places: Iterable[int]) -> list[bytes]:
     """Cut at these places; empty pieces, which no socket delivers, are left out."""
     ends = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    pieces = [data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    pieces = [data[start:end] for start, end in pairwise(ends)]
     return [piece for piece in pieces if piece]
 
 
