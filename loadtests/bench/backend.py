@@ -10,6 +10,7 @@ for 1 GB, as fast as it is read.
 from __future__ import annotations
 
 import contextlib
+import resource
 import select
 import socket
 import struct
@@ -132,6 +133,8 @@ def main() -> None:
         if kind not in KINDS or not port.isdigit():
             sys.exit(f"usage: python -m loadtests.bench.backend KIND=PORT …  (kinds: {', '.join(KINDS)})")
         ports[kind] = int(port)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     Backend(ports).serve()
 
 

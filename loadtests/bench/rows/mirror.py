@@ -15,6 +15,7 @@ from loadtests.bench import report, subjects
 from loadtests.bench.drive import WARM_UP_S, Turn, interleave
 from loadtests.bench.findings import Finding, Series, ratio
 from loadtests.bench.load import Order
+from loadtests.bench.processes import BenchError
 from loadtests.bench.report import Accounting
 from loadtests.bench.rows import Bench, faults
 from loadtests.bench.subjects import Subject
@@ -115,6 +116,8 @@ def sustainable_rate(bench: Bench, ours: Subject) -> float:
     rate = FIRST_RATE
     for _ in range(CALIBRATION_STEPS):
         trial = shadow_turn(bench, ours, rate, CALIBRATION_S)
+        if not trial.counted.stored:
+            raise BenchError(f"no pair was stored: {trial.counted}. The gateway's last words:\n{ours.started.said()}")
         if trial.kept() < KEPT_AT_LEAST:
             return rate * LOAD_FACTOR
         rate = LOAD_FACTOR * 1e6 / trial.us_per_pair()

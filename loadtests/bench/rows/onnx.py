@@ -48,7 +48,7 @@ def measure(bench: Bench) -> list[Finding]:
     with_batches = served["batching on"]
     cases[f"{WHOLE_PATH}, {CONNECTIONS[-1]} conn."] = (with_batches, CONNECTIONS[-1], None)
 
-    def turn(name: str, seconds: float = bench.effort.turn_s) -> Turn:
+    def turn(name: str, seconds: float = bench.effort.turn_s / 2) -> Turn:
         model, count, socket = cases[name]
         order = Order(model.gateway.port, count, seconds, None, infer_path(), flight, model.answer, socket)
         return bench.generator.turn(model.gateway, order)
