@@ -25,7 +25,7 @@ from gateway.evidence.pairs import PairWriter, kept
 from gateway.http1.client import Answer
 from gateway.http1.deadlines import NEVER, Deadlines
 from gateway.http1.errors import DeadlineExceeded, UpstreamFault
-from gateway.upstream.call import call_whole, connect, give_back
+from gateway.upstream.call import call_whole, give_back
 
 CREDENTIALS = (
     b"authorization",
@@ -124,7 +124,6 @@ class ShadowCaller:
         flow = job.flow
         assert flow is not None
         pool = job.plan.replicas.choose(job.facts.sequence)
-        await connect(job, pool, flow)
         request = shadow_request(job.offer, pool.target.base_path, pool.target.authority)
         answer = await call_whole(job, pool, flow, request)
         limit = job.plan.challenger.settings.answer
