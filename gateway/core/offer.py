@@ -19,10 +19,12 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag="h"):
     """First message on a connection: who speaks, and how many requests it has handed over so far.
 
     `handed_over` lists (model, challenger, count) over all former connections of this worker and its predecessors of
-    the same name. What the shadow process has not taken of it is lost, and is counted as `shadow_lost`.
+    the same name. What the shadow process has not taken of it is lost, and is counted as `shadow_lost`. `connected_us`
+    is the monotonic clock at the time, so that an older connection is known as such when it is heard late.
     """
 
     worker: str
+    connected_us: int
     handed_over: tuple[tuple[str, str, int], ...]
 
 
@@ -36,16 +38,25 @@ class Route(msgspec.Struct, frozen=True, array_like=True, tag="r"):
     challengers: tuple[str, ...]
 
 
+class Lost(msgspec.Struct, frozen=True, array_like=True, tag="l"):
+    """Sequences of a route's model that have lost a request since the last offer; None: it may have been any."""
+
+    route: int
+    sequences: tuple[str, ...] | None
+
+
 class Offer(msgspec.Struct, frozen=True, array_like=True, tag="o"):
     """One request the champion has answered with 2xx, with its answer.
 
-    `fields` is the header section as it was forwarded, in wire form without the empty line; `started_us` is wall time
-    and `champion_us` the time the champion took, both in microseconds.
+    `fields` is the header section as it was forwarded, in wire form without the empty line. Times in microseconds:
+    `started_us` by the wall clock; `offered_us` by the monotonic clock, which all processes of a machine share and
+    nobody sets; `champion_us` is what the champion took.
     """
 
     route: int
     request_id: str
     started_us: int
+    offered_us: int
     champion_us: int
     tenant: str
     client: str
@@ -61,7 +72,7 @@ class Offer(msgspec.Struct, frozen=True, array_like=True, tag="o"):
     answer: bytes
 
 
-Message = Hello | Route | Offer
+Message = Hello | Route | Lost | Offer
 
 _encoder = msgspec.msgpack.Encoder()
 

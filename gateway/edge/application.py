@@ -13,7 +13,7 @@ from gateway.core.counters import Counters
 from gateway.core.ids import RequestIds
 from gateway.core.metrics import REFUSALS
 from gateway.core.offer import Offer
-from gateway.core.open_inference import HEAD_LENGTH_FIELD
+from gateway.core.open_inference import HEAD_LENGTH_FIELD, sequence_of
 from gateway.core.problems import CONTENT_TYPE, Problem, Refusal
 from gateway.core.snapshot import Snapshot
 from gateway.edge.access_log import AccessLog, Line
@@ -131,26 +131,27 @@ class Edge:
             if route.inference and exchange.method == "POST":
                 route.meter.count(exchange.outcome, now - exchange.started, upstream_s)
                 if exchange.copy_cap >= 0 and started:
-                    self._offer(exchange, route, upstream_s or 0.0)
+                    self._offer(exchange, route, upstream_s or 0.0, now)
             if self._log.enabled:
                 self._write_line(exchange, route, now - exchange.started, upstream_s)
         elif self._log.enabled and exchange.code:
             self._write_line(exchange, None, time.monotonic() - exchange.started, None)
 
-    def _offer(self, exchange: Exchange, route: Route, upstream_s: float) -> None:
+    def _offer(self, exchange: Exchange, route: Route, upstream_s: float, now: float) -> None:
         tapped = self._tapped_for(exchange, route)
         answer = exchange.answer
         if exchange.outcome == "client_gone":
-            self._tap.skip(tapped, "client_gone")
+            self._tap.skip(tapped, "client_gone", _sequence(exchange))
         elif exchange.outcome != "2xx" or answer is None:
-            self._tap.skip(tapped, "champion_failed")
+            self._tap.skip(tapped, "champion_failed", _sequence(exchange))
         elif exchange.body_copy is None or exchange.answer_copy is None:
-            self._tap.skip(tapped, "too_large")
+            self._tap.skip(tapped, "too_large", _sequence(exchange))
         else:
             self._tap.offer(tapped, Offer(
                 route=tapped.number,
                 request_id=exchange.request_id,
                 started_us=int((exchange.started + self._wall_offset) * 1e6),
+                offered_us=int(now * 1e6),
                 champion_us=int(upstream_s * 1e6),
                 tenant=exchange.tenant,
                 client=exchange.client,
@@ -195,3 +196,10 @@ class Edge:
                 bytes_out=exchange.sent,
             )
         )
+
+
+def _sequence(exchange: Exchange) -> str | None:
+    """The sequence of a request that is not offered; None where its body is not whole here to tell."""
+    if exchange.body_copy is None or not exchange.complete:
+        return None
+    return sequence_of(b"".join(exchange.body_copy), exchange.field(HEAD_LENGTH_FIELD))

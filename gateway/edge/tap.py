@@ -6,22 +6,27 @@ The data plane's promise stands here: `offer` never waits, never raises, and hol
 Nothing is lost uncounted: what is handed over is `eligible` minus what this side skipped minus what still waits, and
 each new connection opens by saying that number (see `core.offer.Hello`); the shadow process counts the difference to
 what it took. The cells outlive this process, so that holds over `kill -9` of either side.
+
+A challenger sees all of a sequence or none, so the offer after a loss says which sequences have lost a request.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
 from contextlib import suppress
 from typing import cast
 
 from gateway.core.counters import Counters
 from gateway.core.metrics import OFFERED, SKIP_REASONS
-from gateway.core.offer import Hello, Offer, Route, encode
+from gateway.core.offer import Hello, Lost, Offer, Route, encode
 from gateway.core.snapshot import Model
 
 FLUSH_AFTER_S = 0.002
 RECONNECT_AFTER_S = 0.05
+MAX_LOST_SEQUENCES = 1000
+"""Sequences named per model as having lost a request; beyond that, all count as broken."""
 _BATCH_BYTES = 256 * 1024
 _ELIGIBLE = OFFERED.at("eligible")
 _REASONS = {reason: OFFERED.at(reason) for reason in SKIP_REASONS}
@@ -52,6 +57,7 @@ class Tap(asyncio.Protocol):
         self._cells = counters.cells
         self._queue: deque[tuple[Tapped, bytes]] = deque()
         self._queued_bytes = 0
+        self._lost: dict[str, set[str] | None] = {}
         self.queue_items = queue_items
         self.queue_bytes = queue_bytes
         self._loop = asyncio.get_running_loop()
@@ -71,23 +77,29 @@ class Tap(asyncio.Protocol):
         self._routes += 1
         return Tapped(self._routes, snapshot_id, model, self._counters)
 
-    def skip(self, tapped: Tapped, reason: str) -> None:
-        """Count a request that challengers could have seen and will not."""
+    def skip(self, tapped: Tapped, reason: str, sequence: str | None = "") -> None:
+        """Count a request that challengers could have seen and will not; None says that nobody knows its sequence."""
         place = _REASONS[reason]
         cells = self._cells
         for at in tapped.cells_at:
             cells[at + _ELIGIBLE] += 1
             cells[at + place] += 1
+        if sequence != "":
+            self._lose(tapped.model, sequence)
 
     def offer(self, tapped: Tapped, offer: Offer) -> None:
         """Queue an offer, or drop and count it."""
-        if len(self._queue) >= self.queue_items:
-            self.skip(tapped, "queue_full")
+        if self._closing or len(self._queue) >= self.queue_items:
+            self._drop(tapped, offer, "shutdown" if self._closing else "queue_full")
             return
         frame = encode(offer)
+        if self._lost and tapped.model in self._lost:
+            frame = encode(Lost(tapped.number, _named(self._lost[tapped.model]))) + frame
         if self._queued_bytes + len(frame) > self.queue_bytes:
-            self.skip(tapped, "queue_bytes")
+            self._drop(tapped, offer, "queue_bytes")
             return
+        if self._lost:
+            self._lost.pop(tapped.model, None)
         cells = self._cells
         for at in tapped.cells_at:
             cells[at + _ELIGIBLE] += 1
@@ -96,6 +108,18 @@ class Tap(asyncio.Protocol):
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_later(FLUSH_AFTER_S, self._flush)
+
+    def _drop(self, tapped: Tapped, offer: Offer, reason: str) -> None:
+        self.skip(tapped, reason, None if b'"sequence_id"' in offer.body else "")
+
+    def _lose(self, model: str, sequence: str | None) -> None:
+        lost = self._lost.setdefault(model, set())
+        if lost is None:
+            return
+        if sequence is None or len(lost) >= MAX_LOST_SEQUENCES:
+            self._lost[model] = None
+        else:
+            lost.add(sequence)
 
     # -- the connection's side -------------------------------------------------------------------------------------
 
@@ -139,7 +163,8 @@ class Tap(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_BATCH_BYTES)
         self._connections += 1
         self._paused = False
-        self._transport.write(encode(Hello(self._worker, self._handed_over())))
+        connected_us = int(time.monotonic() * 1e6)
+        self._transport.write(encode(Hello(self._worker, connected_us, self._handed_over())))
         self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -192,3 +217,7 @@ class Tap(asyncio.Protocol):
             transport.write(b"".join(batch))
         if not queue:
             self._idle.set()
+
+
+def _named(lost: set[str] | None) -> tuple[str, ...] | None:
+    return None if lost is None else tuple(lost)

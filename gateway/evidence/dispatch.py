@@ -50,6 +50,10 @@ class Dispatch:
         for pool in self._registry.pools():
             pool.expire_idle(now)
 
+    def knows(self, snapshot_id: str) -> bool:
+        """Whether offers made under this snapshot can be brought to their lanes."""
+        return snapshot_id in self._snapshots
+
     # -- offers ----------------------------------------------------------------------------------------------------
 
     def plans(self, route: RouteMessage) -> list[Plan | Account]:
@@ -76,6 +80,9 @@ class Dispatch:
         for plan in plans:
             if isinstance(plan, Account):
                 plan.add("skipped_shadow_lost")
+                lane = self._lanes.get((plan.model, plan.challenger))
+                if lane is not None:
+                    lane.sequences.lose_any()
                 continue
             if facts is None:
                 facts = read_facts(offer, plan.model)
@@ -85,6 +92,21 @@ class Dispatch:
                 plan.lane.enter(Job(offer, plan, facts))
             else:
                 plan.lane.account.add("sampled_out")
+
+    def lose(self, plans: list[Plan | Account], sequences: tuple[str, ...] | None) -> None:
+        """Requests of these sequences (None: of some) were lost on their way: nobody follows them any more."""
+        for plan in plans:
+            if isinstance(plan, Account):
+                continue
+            if sequences is None:
+                plan.lane.sequences.lose_any()
+            for sequence in sequences or ():
+                plan.lane.sequences.lose(sequence)
+
+    def lose_any(self) -> None:
+        """A worker connects: what it or its predecessor lost may have been of any sequence."""
+        for lane in self._lanes.values():
+            lane.sequences.lose_any()
 
     @property
     def idle(self) -> bool:

@@ -2,21 +2,37 @@
 
 It reads as fast as messages come and lets each offer find its lane at once, so that what piles up piles up in bounded,
 counted queues and never in the socket. A new connection of a worker is not read before the former one has ended,
-because what is still in the former one is not lost.
+because what is still in the former one is not lost; a former one that is heard only after it was counted as lost (two
+connections that waited while this process was down) is not taken any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Final, cast
 
-from gateway.core.offer import Decoder, FrameError, Hello, Message, Offer, Route
-from gateway.evidence.dispatch import Dispatch
+from gateway.core.offer import Decoder, FrameError, Hello, Lost, Message, Offer, Route
+from gateway.evidence.dispatch import KEPT_SNAPSHOTS, Dispatch
 from gateway.evidence.lane import Plan
 from gateway.evidence.ledger import Account, Ledger
 
 Report = Callable[[str, dict[str, object]], None]
+
+KEPT_ROUTES: Final = KEPT_SNAPSHOTS
+"""Routes known per model and connection; one more makes the oldest unknown."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """A route as this process serves it: `taken` are the cells that count its offers."""
+
+    route: Route
+    taken: list[int]
+    plans: list[Plan | Account] = field(default_factory=list)
+    planned: bool = False
 
 
 class Intake:
@@ -29,6 +45,8 @@ class Intake:
         self.speaking: dict[str, Voice] = {}
         self.waiting: dict[str, list[Voice]] = {}
         self.voices: set[Voice] = set()
+        self.connected_us: dict[str, int] = {}
+        """When the connection of each worker was made that was heard last."""
 
     def connection(self) -> Voice:
         """A protocol for a new connection."""
@@ -56,7 +74,8 @@ class Voice(asyncio.Protocol):
         self._intake = intake
         self._decoder = Decoder()
         self._held: list[Message] = []
-        self._plans: dict[int, tuple[list[int], list[Plan | Account]]] = {}
+        self._routes: dict[int, _Known] = {}
+        self._numbers: dict[str, deque[int]] = {}
         self._cells = intake.ledger.cells
         self._speaking = False
         self._transport = cast(asyncio.Transport, None)
@@ -98,7 +117,7 @@ class Voice(asyncio.Protocol):
         self._take(held)
         if cast(object, self._transport) is None:
             self._intake.left(self)
-        else:
+        elif not self._transport.is_closing():
             self._transport.resume_reading()
 
     def close(self) -> None:
@@ -109,10 +128,12 @@ class Voice(asyncio.Protocol):
     def _greet(self, messages: list[Message]) -> None:
         hello = messages[0]
         if not isinstance(hello, Hello):
-            self._intake.report("offers-unreadable", {"worker": "", "cause": "the first message is no greeting"})
-            self._transport.abort()
+            self._refuse("the first message is no greeting")
             return
         self.worker = hello.worker
+        if hello.connected_us < self._intake.connected_us.get(hello.worker, 0):
+            self._refuse("a later connection has been heard before this one")
+            return
         self._held = messages
         if hello.worker in self._intake.speaking:
             self._intake.waiting.setdefault(hello.worker, []).append(self)
@@ -120,19 +141,53 @@ class Voice(asyncio.Protocol):
         else:
             self.begin()
 
+    def _refuse(self, cause: str) -> None:
+        """Hear no more of it; its worker connects anew, and what is lost is counted then."""
+        self._intake.report("offers-unreadable", {"worker": self.worker, "cause": cause})
+        self._transport.abort()
+
     def _take(self, messages: list[Message]) -> None:
-        dispatch, cells, plans = self._intake.dispatch, self._cells, self._plans
+        dispatch, cells, routes = self._intake.dispatch, self._cells, self._routes
         for message in messages:
             if isinstance(message, Offer):
-                taken, to_do = plans[message.route]
-                for at in taken:
+                known = routes.get(message.route)
+                if known is None:
+                    self._refuse(f"route {message.route} is not known")
+                    return
+                for at in known.taken:
                     cells[at] += 1
-                dispatch.take(message, to_do)
+                if not known.planned:
+                    self._plan(known)
+                dispatch.take(message, known.plans)
             elif isinstance(message, Route):
-                ledger = self._intake.ledger
-                taken = [ledger.taken_at(self.worker, message.model, name) for name in message.challengers]
-                plans[message.number] = (taken, dispatch.plans(message))
+                self._learn(message)
+            elif isinstance(message, Lost):
+                if message.route in routes:
+                    dispatch.lose(routes[message.route].plans, message.sequences)
             else:
-                lost = self._intake.ledger.settle_connection(self.worker, message.handed_over)
-                if lost:
-                    self._intake.report("offers-lost", {"worker": self.worker, "count": lost})
+                self._settle(message)
+
+    def _learn(self, route: Route) -> None:
+        ledger = self._intake.ledger
+        taken = [ledger.taken_at(self.worker, route.model, name) for name in route.challengers]
+        known = self._routes[route.number] = _Known(route, taken)
+        self._plan(known)
+        numbers = self._numbers.setdefault(route.model, deque())
+        numbers.append(route.number)
+        if len(numbers) > KEPT_ROUTES:
+            del self._routes[numbers.popleft()]
+
+    def _plan(self, known: _Known) -> None:
+        """Plan a route; again and again while its snapshot is not known here, because it may come late."""
+        dispatch = self._intake.dispatch
+        known.planned = dispatch.knows(known.route.snapshot_id)
+        if known.planned or not known.plans:
+            known.plans = dispatch.plans(known.route)
+
+    def _settle(self, hello: Hello) -> None:
+        intake = self._intake
+        intake.connected_us[self.worker] = hello.connected_us
+        intake.dispatch.lose_any()
+        lost = intake.ledger.settle_connection(self.worker, hello.handed_over)
+        if lost:
+            intake.report("offers-lost", {"worker": self.worker, "count": lost})

@@ -49,6 +49,7 @@ def an_offer(**changes: Any) -> Offer:
         "route": 1,
         "request_id": "0192f3a0-0000-7000-8000-000000000001",
         "started_us": int(time.time() * 1e6),
+        "offered_us": int(time.monotonic() * 1e6),
         "champion_us": 1500,
         "tenant": "",
         "client": "192.0.2.7",
