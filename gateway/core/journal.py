@@ -139,17 +139,19 @@ class Journal:
             self.roll()
 
     def roll(self) -> Path | None:
-        """Close the open segment and start the next; None if there is nothing in it."""
+        """Close the open segment and start the next; None if there is nothing in it. Raises OSError."""
         if self._descriptor < 0:
             return None
-        os.fdatasync(self._descriptor)
-        os.close(self._descriptor)
-        closed = _close_segment(self._path)
+        descriptor, path = self._descriptor, self._path
         self._descriptor = -1
         self._size = 0
         self._next += 1
         self._path = self._directory / f"{self._prefix}-{self._next:010d}{OPEN_SUFFIX}"
-        return closed
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        return _close_segment(path)
 
     def close(self) -> None:
         """Close the open segment; the journal takes no more records."""

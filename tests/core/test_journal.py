@@ -284,3 +284,18 @@ def test_an_append_to_a_directory_that_is_gone_is_an_os_error(tmp_path: Path) ->
     (tmp_path / "gone").mkdir()
     lost.append([b"here"])
     assert everything(tmp_path / "gone") == [b"here"]
+
+
+def test_a_segment_that_cannot_be_renamed_is_gone_on_with(tmp_path: Path) -> None:
+    one = Journal(tmp_path, "pairs", 1 << 20)
+    one.append([b"first"])
+    (tmp_path / "pairs-0000000001.log").mkdir()
+    with pytest.raises(OSError, match="pairs-0000000001.log"):
+        one.roll()
+    # Whatever file is opened next gets the number that the segment had: nothing must be written there.
+    with (tmp_path / "somebody's").open("w+b") as other:
+        one.append([b"second"])
+        assert other.read() == b""
+    (tmp_path / "pairs-0000000001.log").rmdir()
+    one.roll()
+    assert everything(tmp_path) == [b"first", b"second"]
