@@ -12,6 +12,7 @@ Two files per process name: `NAME.cells` (the numbers) and `NAME.names` (one JSO
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -53,13 +54,14 @@ class Family:
         return self.fields.index(field)
 
 
-class GroupLine(msgspec.Struct, frozen=True):
-    """One line of a `.names` file."""
+class GroupLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a `.names` file. `replaces` names the first cell of a former group whose counts went over."""
 
     at: int
     family: str
     labels: tuple[str, ...]
     fields: tuple[str, ...]
+    replaces: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,27 +82,23 @@ class CountersFull(Exception):
 class Counters:
     """The cells of this process. `cells[group(...) + family.at(field)] += 1` counts."""
 
-    __slots__ = ("_capacity", "_groups", "_map", "_names", "_next", "cells")
+    __slots__ = ("_capacity", "_descriptor", "_groups", "_map", "_names", "_next", "cells")
 
     def __init__(self, directory: Path, name: str, capacity: int = DEFAULT_CELLS):
         directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / f"{name}.cells", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            # Sparse: only pages that are counted in take memory or disk.
-            if os.fstat(descriptor).st_size < capacity * _CELL_BYTES:
-                os.ftruncate(descriptor, capacity * _CELL_BYTES)
-            capacity = os.fstat(descriptor).st_size // _CELL_BYTES
-            self._map = mmap.mmap(descriptor, capacity * _CELL_BYTES)
-        finally:
-            os.close(descriptor)
-        self._capacity = capacity
+        self._descriptor = os.open(directory / f"{name}.cells", os.O_RDWR | os.O_CREAT, 0o644)
+        # Sparse: only what is counted in takes memory or disk.
+        if os.fstat(self._descriptor).st_size < capacity * _CELL_BYTES:
+            os.ftruncate(self._descriptor, capacity * _CELL_BYTES)
+        self._capacity = os.fstat(self._descriptor).st_size // _CELL_BYTES
+        self._map = mmap.mmap(self._descriptor, self._capacity * _CELL_BYTES)
         self.cells = memoryview(self._map).cast("q")
-        self._groups: dict[tuple[str, tuple[str, ...]], int] = {}
+        self._groups: dict[tuple[str, tuple[str, ...]], GroupLine] = {}
         self._next = 0
         path = directory / f"{name}.names"
         good_bytes = 0
         for line, end in _lines(path):
-            self._groups[line.family, line.labels] = line.at
+            self._groups[line.family, line.labels] = line
             self._next = max(self._next, line.at + len(line.fields))
             good_bytes = end
         self._names = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -109,19 +107,38 @@ class Counters:
     def group(self, family: Family, labels: tuple[str, ...]) -> int:
         """The first cell of the family's group for these label values; made at its first use.
 
-        Raises CountersFull when the file has no room for another group.
+        A group made by a version of the product whose family had other fields is replaced, and its counts go over.
+        Raises CountersFull when the file has no room for another group, OSError when the disk has none.
         """
         known = self._groups.get((family.name, labels))
-        if known is not None:
-            return known
+        if known is not None and known.fields == family.fields:
+            return known.at
         at = self._next
-        if at + len(family.fields) > self._capacity:
+        width = len(family.fields)
+        if at + width > self._capacity:
             raise CountersFull(f"no room for {family.name}{labels}: {self._capacity} cells are in use")
-        line = GroupLine(at=at, family=family.name, labels=labels, fields=family.fields)
-        os.write(self._names, msgspec.json.encode(line) + b"\n")
-        self._next = at + len(family.fields)
-        self._groups[family.name, labels] = at
+        # Taken from the disk now: to count in a hole of a full disk would kill the process (SIGBUS).
+        os.posix_fallocate(self._descriptor, at * _CELL_BYTES, width * _CELL_BYTES)
+        former = dict(zip(known.fields, self.cells[known.at :], strict=False)) if known else {}
+        for place, field in enumerate(family.fields):
+            self.cells[at + place] = former.get(field, 0)
+        line = GroupLine(at, family.name, labels, family.fields, known.at if known else None)
+        self._append_name(msgspec.json.encode(line) + b"\n")
+        self._next = at + width
+        self._groups[family.name, labels] = line
         return at
+
+    def _append_name(self, line: bytes) -> None:
+        """Append a line whole or not at all: what follows a torn line would not be read."""
+        end = os.fstat(self._names).st_size
+        try:
+            written = os.write(self._names, line)
+        except OSError:
+            os.ftruncate(self._names, end)
+            raise
+        if written < len(line):
+            os.ftruncate(self._names, end)
+            raise OSError(errno.ENOSPC, "no space for the name of another group of counters")
 
     def gauge(self, family: Family, labels: tuple[str, ...]) -> int:
         """Like `group`, with its cells set to zero: what a former process held is not held now."""
@@ -136,14 +153,15 @@ class Counters:
 
     def groups(self, family: Family) -> Iterator[tuple[tuple[str, ...], int]]:
         """Label values and first cell of each group of a family that this file holds."""
-        for (name, labels), at in list(self._groups.items()):
+        for (name, labels), line in list(self._groups.items()):
             if name == family.name:
-                yield labels, at
+                yield labels, line.at
 
     def close(self) -> None:
         """Unmap the file; the counts stay on disk."""
         self.cells.release()
         self._map.close()
+        os.close(self._descriptor)
         os.close(self._names)
 
 
@@ -156,7 +174,11 @@ def read(directory: Path) -> Iterator[Reading]:
         except FileNotFoundError:
             continue
         try:
-            for line, _ in _lines(names):
+            lines = [line for line, _ in _lines(names)]
+            replaced = {line.replaces for line in lines}
+            for line in lines:
+                if line.at in replaced:
+                    continue
                 width = len(line.fields) * _CELL_BYTES
                 raw = os.pread(descriptor, width, line.at * _CELL_BYTES)
                 values = memoryview(raw[: len(raw) - len(raw) % _CELL_BYTES]).cast("q")

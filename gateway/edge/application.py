@@ -21,7 +21,7 @@ from gateway.edge.exchange import Exchange
 from gateway.edge.request import serve
 from gateway.edge.routing.route import Route
 from gateway.edge.routing.table import Table
-from gateway.edge.tap import Tap, Tapped
+from gateway.edge.tap import Tap
 from gateway.http1.date import DateLine
 from gateway.http1.deadlines import Deadlines
 from gateway.http1.limits import Limits
@@ -41,7 +41,7 @@ class Edge:
         self._report = report
         self._tap = tap
         self._registry = Registry()
-        self._refused: dict[Problem, int] = {}
+        self._refused = {problem: counters.group(REFUSALS, (problem.code,)) for problem in Problem}
         # Wall time is taken once and carried on by the monotonic clock, so that log times never run backwards.
         self._wall_offset = time.time() - time.monotonic()
         self.connections: set[Any] = set()
@@ -59,7 +59,7 @@ class Edge:
 
     def build(self, snapshot: Snapshot) -> Table:
         """The routes of a snapshot; the costly part of a swap."""
-        return Table(snapshot, self._registry, self._counters, self.readiness)
+        return Table(snapshot, self._registry, self._counters, self._tap, self.readiness)
 
     def use(self, table: Table) -> None:
         """Swap in a table: one assignment for the requests to come."""
@@ -111,11 +111,7 @@ class Edge:
 
     def problem(self, request_id: str, refusal: Refusal) -> tuple[list[bytes], bytes]:
         """A refusal as field lines and body; counted by code."""
-        problem = refusal.problem
-        at = self._refused.get(problem)
-        if at is None:
-            at = self._refused[problem] = self._counters.group(REFUSALS, (problem.code,))
-        self._counters.cells[at] += 1
+        self._counters.cells[self._refused[refusal.problem]] += 1
         lines = [b"content-type: %b\r\nx-request-id: %b\r\n" % (CONTENT_TYPE, request_id.encode()), self.date.now()]
         lines += [b"%b: %b\r\n" % field for field in refusal.fields]
         return lines, refusal.body(request_id)
@@ -138,8 +134,9 @@ class Edge:
             self._write_line(exchange, None, time.monotonic() - exchange.started, None)
 
     def _offer(self, exchange: Exchange, route: Route, upstream_s: float, now: float) -> None:
-        tapped = self._tapped_for(exchange, route)
-        answer = exchange.answer
+        tapped, answer = route.tapped, exchange.answer
+        if tapped is None:
+            return
         if exchange.outcome == "client_gone":
             self._tap.skip(tapped, "client_gone", _sequence(exchange))
         elif exchange.outcome != "2xx" or answer is None:
@@ -165,14 +162,6 @@ class Edge:
                 head_length=(answer.field(HEAD_LENGTH_FIELD) or b"").decode("latin-1"),
                 answer=b"".join(exchange.answer_copy),
             ))  # fmt: skip
-
-    def _tapped_for(self, exchange: Exchange, route: Route) -> Tapped:
-        table = exchange.table
-        assert table is not None
-        tapped = table.tapped.get(route.model.name)
-        if tapped is None:
-            tapped = table.tapped[route.model.name] = self._tap.tapped(table.snapshot.id, route.model)
-        return tapped
 
     def _write_line(self, exchange: Exchange, route: Route | None, took_s: float, upstream_s: float | None) -> None:
         table = exchange.table

@@ -15,19 +15,16 @@ _CLASS = tuple(f"{status // 100}xx" if status >= 200 else "2xx" for status in ra
 class Meter:
     """Requests by outcome and two durations, for one (model, version)."""
 
-    __slots__ = ("_at", "_cells", "_counters", "_labels")
+    __slots__ = ("_at", "_cells")
 
     def __init__(self, counters: Counters, model: str, version: str):
-        self._counters = counters
         self._cells = counters.cells
-        self._labels = (model, version)
-        self._at: tuple[int, int, int] | None = None
+        # Taken now, not at the first request: a request must not meet a full disk.
+        self._at = tuple(counters.group(family, (model, version)) for family in (REQUESTS, DURATION, UPSTREAM_DURATION))
 
     def count(self, outcome: str, duration_s: float, upstream_s: float | None) -> None:
         """One request is over. `upstream_s` is None where no backend answered."""
         at = self._at
-        if at is None:
-            at = self._at = self._bind()
         cells = self._cells
         cells[at[0] + _OUTCOMES[outcome]] += 1
         cells[at[1] + bisect_left(DURATION_BOUNDS_S, duration_s)] += 1
@@ -35,15 +32,6 @@ class Meter:
         if upstream_s is not None:
             cells[at[2] + bisect_left(DURATION_BOUNDS_S, upstream_s)] += 1
             cells[at[2] + _SUM_US] += int(upstream_s * 1e6)
-
-    def _bind(self) -> tuple[int, int, int]:
-        """Cells are taken at first use: of ten thousand models, most may never see a request."""
-        counters, labels = self._counters, self._labels
-        return (
-            counters.group(REQUESTS, labels),
-            counters.group(DURATION, labels),
-            counters.group(UPSTREAM_DURATION, labels),
-        )
 
 
 def outcome_of(status: int) -> str:

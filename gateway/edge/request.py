@@ -123,7 +123,7 @@ def admit(edge: Edge, exchange: Exchange, route: Route) -> Refusal | None:
         if refusal is not None:
             return refusal
     exchange.expect_by(exchange.started + min(route.model.timeout_s, exchange.wished_s))
-    if route.shadowed and exchange.method == "POST":
+    if route.tapped is not None and exchange.method == "POST":
         exchange.copy_cap = edge.copy_cap
         exchange.body_copy = []
         exchange.answer_copy = []

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 
-from gateway.core.journal import Journal
 from gateway.core.logs import log
 from gateway.core.snapshot import Snapshot
 from gateway.evidence.dispatch import Dispatch
 from gateway.evidence.intake import Intake
 from gateway.evidence.ledger import Ledger
-from gateway.evidence.pairs import PREFIX, PairWriter, settle_journal
+from gateway.evidence.pairs import PairWriter, settle_journal
 from gateway.evidence.shadow_call import ShadowCaller
 from gateway.http1.deadlines import Deadlines
 from gateway.runtime.child import ChildContext
+from gateway.stores.pair_files import open_pair_journal, rolling_held
 
 HOUSEKEEPING_EVERY_S = 1.0
 DRAIN_WITHIN_S = 5.0
@@ -44,8 +44,9 @@ class Shadow:
         context, config = self._context, snapshot.config
         loop = asyncio.get_running_loop()
         ledger = Ledger(context.counters)
-        journal = Journal(context.state / "journal", PREFIX, config.pairs.segment)
-        found = settle_journal(journal, ledger)
+        with rolling_held(context.state):
+            journal = open_pair_journal(context.state, config.pairs.segment)
+            found = settle_journal(journal, ledger)
         ledger.settle_start()
         if journal.recoveries:
             log("journal-recovered", records_found=found, torn_bytes=sum(r.torn_bytes for r in journal.recoveries))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gateway.core.snapshot import Model, Version
 from gateway.edge.meters import Meter
+from gateway.edge.tap import Tapped
 from gateway.upstream.replicas import Replicas
 
 GET = frozenset({"GET", "HEAD"})
@@ -37,7 +38,7 @@ class Local:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path that is forwarded. A POST on a `shadowed` route may be seen by the challengers."""
+    """A path that is forwarded."""
 
     model: Model
     version: Version
@@ -46,7 +47,8 @@ class Route:
     methods: frozenset[str]
     path: bytes
     inference: bool
-    shadowed: bool
+    tapped: Tapped | None
+    """Where its POSTs are offered to the shadow; None where no challenger may see them."""
     start: bytes
     """Request line and Host of a POST without query, where there is but one replica; else empty."""
     stamp: bytes

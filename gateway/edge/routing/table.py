@@ -15,7 +15,7 @@ from gateway.core.snapshot import Model, Snapshot, Target
 from gateway.edge.meters import Meter
 from gateway.edge.routing.protocols import open_inference, plain_json
 from gateway.edge.routing.route import GET, Local, Path, Route
-from gateway.edge.tap import Tapped
+from gateway.edge.tap import Tap
 from gateway.upstream.replicas import Registry, Replicas
 
 _AMBIGUOUS = re.compile(rb"%(?:2[ef]|5c|00)|\\|//|/\.\.?(?:[/;?]|\Z)|%(?![0-9a-f]{2})", re.IGNORECASE)
@@ -26,21 +26,23 @@ _VIA = b"via: 1.1 tiltyard\r\n"
 class Table:
     """The routes of one snapshot, bound to this process's pools and counters."""
 
-    __slots__ = ("_counters", "_exact", "_meters", "_registry", "noted", "snapshot", "tapped", "tenant_field")
+    __slots__ = ("_counters", "_exact", "_meters", "_registry", "_tapped", "noted", "snapshot", "tenant_field")
 
     def __init__(
         self,
         snapshot: Snapshot,
         registry: Registry,
         counters: Counters,
+        tap: Tap,
         readiness: Callable[[], tuple[int, bytes]],
     ):
         self.snapshot = snapshot
         self.tenant_field = (snapshot.config.tenant_header or "").encode()
         self.noted = NOTED | {self.tenant_field}
         """Request fields that the life of a request looks at."""
-        self.tapped: dict[str, Tapped] = {}
-        """Models whose requests were offered to the shadow under this snapshot."""
+        self._tapped = {
+            model.name: tap.tapped(snapshot.id, model) for model in snapshot.models.values() if model.challengers
+        }
         self._registry = registry
         self._counters = counters
         self._meters: dict[tuple[str, str], Meter] = {}
@@ -108,7 +110,7 @@ class Table:
             methods=path.methods,
             path=path.there,
             inference=path.inference,
-            shadowed=path.inference and not path.pinned and bool(model.challengers),
+            tapped=self._tapped.get(model.name) if path.inference and not path.pinned else None,
             start=_start(version.targets, path.there),
             stamp=stamp,
         )
