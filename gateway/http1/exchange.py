@@ -69,7 +69,9 @@ class Exchange:
 
     @property
     def body(self) -> bytes:
-        """The body as far as it has arrived in one piece; it stays to be taken."""
+        """The body as far as it has arrived; it stays to be taken."""
+        if self._chunks is not None:
+            self._body, self._chunks = b"".join(self._chunks), None
         return self._body
 
     def field(self, name: bytes) -> bytes | None:

@@ -197,6 +197,8 @@ class ServerConnection(asyncio.Protocol):
         self._write_stalled_since = NEVER
         if self._queue and self._queue[0].flow is not None:
             self._queue[0].flow.wake()
+        elif self._phase is _IDLE:
+            self.deadline = self._phase_since + self._limits.keep_alive_s
 
     def shutdown(self) -> None:
         """The process drains: close when idle, else after the exchange that runs."""
@@ -463,8 +465,8 @@ class ServerConnection(asyncio.Protocol):
         elif self._phase is _IDLE:
             self._phase_since = now = time.monotonic()
             self.deadline = now + self._limits.keep_alive_s
-            if self.reading_paused:
-                self.regulate()
+            if self._writing_paused:
+                self.deadline = min(self.deadline, self._write_stalled_since + self._limits.write_stall_s)
         elif self._phase is _HEAD:
             self.deadline = self._phase_since + self._limits.header_s
 
@@ -512,7 +514,10 @@ class ServerConnection(asyncio.Protocol):
             self._check_body_pace(now)
         elif exchange is None and self._phase is _IDLE:
             self.transport.close()
-        elif exchange is None:
+        elif exchange is None and (
+            not self.transport.get_write_buffer_size() or now - self._phase_since >= limits.write_stall_s
+        ):
+            # Lingering is over, but not before the last answer is out.
             self.transport.abort()
         if exchange is not None and exchange.deadline < self.deadline:
             self.deadline = exchange.deadline

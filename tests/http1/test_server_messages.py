@@ -208,7 +208,7 @@ def test_nothing_behind_a_closing_request_is_served() -> None:
         assert len(client.application.served) == 1
 
 
-# -- what is refused -----------------------------------------------------------------------------------------------------
+# -- what is refused -----------------------------------------------------------------------------------------------
 
 
 @CUTS
