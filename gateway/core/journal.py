@@ -142,16 +142,16 @@ class Journal:
         """Close the open segment and start the next; None if there is nothing in it. Raises OSError."""
         if self._descriptor < 0:
             return None
-        descriptor, path = self._descriptor, self._path
-        self._descriptor = -1
+        os.fdatasync(self._descriptor)
+        # Let go of first: if the rename fails, the number may belong to another file by the next append. The segment
+        # is then gone on with, because those who take segments over do not come back to an earlier one.
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+        closed = _close_segment(self._path)
         self._size = 0
         self._next += 1
         self._path = self._directory / f"{self._prefix}-{self._next:010d}{OPEN_SUFFIX}"
-        try:
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
-        return _close_segment(path)
+        return closed
 
     def close(self) -> None:
         """Close the open segment; the journal takes no more records."""

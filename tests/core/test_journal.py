@@ -297,5 +297,5 @@ def test_a_segment_that_cannot_be_renamed_is_gone_on_with(tmp_path: Path) -> Non
         one.append([b"second"])
         assert other.read() == b""
     (tmp_path / "pairs-0000000001.log").rmdir()
-    one.roll()
+    assert one.roll() == tmp_path / "pairs-0000000001.log"
     assert everything(tmp_path) == [b"first", b"second"]
