@@ -6,6 +6,7 @@ was sent before the offer was made.
 
 from __future__ import annotations
 
+import re
 import time
 from bisect import bisect_left
 from collections.abc import Callable
@@ -38,6 +39,7 @@ CREDENTIALS = (
     b"x-goog-api-key",
 )
 """Request fields that challengers never get: they are not whom the client trusted with them."""
+_SECRET = re.compile(rb"^(?:%b):[^\r]*\r\n" % b"|".join(CREDENTIALS), re.MULTILINE)
 _MARK = b"x-shadow: 1\r\n"
 _SUM_US = CHALLENGER_DURATION.at("sum_us")
 
@@ -127,7 +129,8 @@ class ShadowCaller:
         request = shadow_request(job.offer, pool.target.base_path, pool.target.authority)
         answer = await call_whole(job, pool, flow, request)
         limit = job.plan.challenger.settings.answer
-        content = decoded(await answer.read_all(limit), _text(answer, b"content-encoding"), limit)
+        whole = answer.take() if answer.complete and answer.received <= limit else await answer.read_all(limit)
+        content = decoded(whole, _text(answer, b"content-encoding"), limit)
         if 200 <= answer.status < 300:
             return Reply("ok", "", answer.status, content, _text(answer, HEAD_LENGTH_FIELD))
         return Reply("error", f"status {answer.status}", answer.status, content)
@@ -194,10 +197,7 @@ def shadow_request(offer: Offer, base_path: bytes, authority: bytes) -> bytes:
 
 def without_credentials(section: bytes) -> bytes:
     """A forwarded header section (lower-case names) without the fields that carry secrets."""
-    if not any(name in section for name in CREDENTIALS):
-        return section
-    lines = section.split(b"\r\n")
-    return b"\r\n".join([line for line in lines if line.partition(b":")[0] not in CREDENTIALS])
+    return _SECRET.sub(b"", section) if _SECRET.search(section) else section
 
 
 def judge(plan: Plan, offer: Offer, reply: Reply) -> Verdict:
