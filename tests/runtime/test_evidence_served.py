@@ -39,14 +39,16 @@ def test_reports_and_pairs_are_served_and_rolled(start_backend: StartBackend, st
 
 
 def test_a_pair_store_that_cannot_be_used_is_said_and_serving_goes_on(
-    start_backend: StartBackend, start_gateway: StartGateway
+    start_backend: StartBackend, new_gateway: StartGateway
 ) -> None:
     champion = start_backend(computes(lambda request: {}))
-    gateway = start_gateway(two_versions(champion.url, champion.url))
-
+    gateway = new_gateway(two_versions(champion.url, champion.url))
+    gateway.state.mkdir(exist_ok=True)
     (gateway.state / "pairs").write_text("not a directory")
+    gateway.until_serving()
 
     eventually(lambda: gateway.events("pairs-not-rolled"), "the failure is said")
+
     assert gateway.infer("/models/echo/x", {}).status_code == 200
     assert gateway.get("/readyz").status_code == 200
 
