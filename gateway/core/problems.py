@@ -59,7 +59,10 @@ class Refusal:
     fields: tuple[tuple[bytes, bytes], ...] = ()
 
     def body(self, request_id: str) -> bytes:
-        """The problem details document of RFC 9457 section 3, with our `code` and the request's id."""
+        """The problem details document of RFC 9457 section 3, with our `code` and the request's id.
+
+        `error` repeats the detail where clients of the Open Inference Protocol look for it.
+        """
         problem = self.problem
         return msgspec.json.encode(
             {
@@ -69,5 +72,6 @@ class Refusal:
                 "detail": self.detail,
                 "code": problem.code,
                 "instance": f"urn:uuid:{request_id}",
+                "error": self.detail,
             }
         )
