@@ -144,8 +144,8 @@ class ClientConnection(asyncio.Protocol):
         "_repeated",
         "_sent_all",
         "_until_close",
-        "_writing_paused",
         "calls",
+        "congested",
         "idle_since",
         "reading_paused",
         "reusable",
@@ -165,8 +165,9 @@ class ClientConnection(asyncio.Protocol):
         self._repeated: Repeated[Meaning] = Repeated()
         self._sent_all = False
         self._until_close = False
-        self._writing_paused = False
         self.calls = 0
+        self.congested = False
+        """Whether the backend reads slower than we write."""
         self.idle_since = 0.0
         self.reusable = True
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
@@ -187,7 +188,11 @@ class ClientConnection(asyncio.Protocol):
         self._sent_all = whole
         self.reusable = False
         self.calls += 1
-        self.transport.write(data)
+        if self.transport.is_closing():
+            # It was lost while it was being handed over, and says so only once.
+            answer.fault = UpstreamClosed("the backend closed the connection without an answer")
+        else:
+            self.transport.write(data)
         return answer
 
     def send(self, data: bytes, *, last: bool) -> None:
@@ -198,7 +203,7 @@ class ClientConnection(asyncio.Protocol):
 
     async def drained(self, answer: Answer) -> None:
         """Wait until the backend has taken enough of what was written, or has answered, or is gone."""
-        while self._writing_paused and not answer.settled:
+        while self.congested and not answer.settled:
             await pause()
 
     def close(self) -> None:
@@ -237,9 +242,7 @@ class ClientConnection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._fail(UpstreamInvalid("the backend switched protocols unasked"))
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserUpgrade, httptools.HttpParserError) as error:
             self._fail(UpstreamInvalid(f"the backend's answer is not valid HTTP/1.1: {error}"))
         else:
             if answer.complete and not self._fields_bytes and self.reusable and self._repeated.wanted:
@@ -301,11 +304,11 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The backend reads slower than we write."""
-        self._writing_paused = True
+        self.congested = True
 
     def resume_writing(self) -> None:
         """The backend has caught up."""
-        self._writing_paused = False
+        self.congested = False
         self._flow_wake()
 
     # -- parser events ---------------------------------------------------------------------------------------------

@@ -183,11 +183,6 @@ class Exchange:
             self._connection.transport.write(b"0\r\n\r\n")
         self.finished = True
 
-    def interim(self, status: int, lines: list[bytes]) -> None:
-        """An interim answer (1xx) before the real one; not for HTTP/1.0 (RFC 9110 section 15.2)."""
-        if self.version == "1.1" and not self.answered:
-            self._connection.transport.write(b"".join((_STATUS_LINES[status], *lines, b"\r\n")))
-
     async def drained(self) -> None:
         """Wait until the client has taken enough of what was written."""
         while self._connection.congested:
