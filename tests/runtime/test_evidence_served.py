@@ -1,5 +1,7 @@
 """What the control process of a real gateway says of requests that were really served and shadowed."""
 
+import shutil
+
 from tests.support.backends import computes
 from tests.support.fixtures import StartBackend, StartGateway
 from tests.support.gateway_process import Json, config
@@ -39,13 +41,13 @@ def test_reports_and_pairs_are_served_and_rolled(start_backend: StartBackend, st
 
 
 def test_a_pair_store_that_cannot_be_used_is_said_and_serving_goes_on(
-    start_backend: StartBackend, new_gateway: StartGateway
+    start_backend: StartBackend, start_gateway: StartGateway
 ) -> None:
     champion = start_backend(computes(lambda request: {}))
-    gateway = new_gateway(two_versions(champion.url, champion.url))
-    gateway.state.mkdir(exist_ok=True)
+    gateway = start_gateway(two_versions(champion.url, champion.url))
+
+    shutil.rmtree(gateway.state / "pairs", ignore_errors=True)
     (gateway.state / "pairs").write_text("not a directory")
-    gateway.until_serving()
 
     eventually(lambda: gateway.events("pairs-not-rolled"), "the failure is said")
 
