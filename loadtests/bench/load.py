@@ -26,6 +26,7 @@ from typing import Protocol
 from loadtests.bench.wire import ANSWER_BODY, infer_path, is_expected, message_length, request
 
 RECEIVE_BYTES = 65536
+CATCH_UP_S = 1.0
 DRAIN_S = 3.0
 CONNECT_S = 5.0
 PR_SET_TIMERSLACK = 29
@@ -52,11 +53,15 @@ class Order:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came back: `failed` were lost with their connection, `unequal` had other bytes."""
+    """What came back: `failed` were lost with their connection, `unequal` had other bytes.
+
+    `unsent` were due and could not be sent in time, because every connection waited: the subject was overloaded.
+    """
 
     answered: int = 0
     failed: int = 0
     unequal: int = 0
+    unsent: int = 0
     seconds: float = 0.0
     p50_us: float = 0.0
     p99_us: float = 0.0
@@ -84,6 +89,9 @@ class Schedule(Protocol):
     def wait_s(self, now: int) -> float | None:
         """How long until the next one; None when only an answer can bring it."""
 
+    def unsent(self) -> list[int]:
+        """Due times of what was not sent."""
+
 
 @dataclass(slots=True)
 class ClosedLoop:
@@ -96,6 +104,9 @@ class ClosedLoop:
 
     def wait_s(self, now: int) -> float | None:
         return None
+
+    def unsent(self) -> list[int]:
+        return []
 
 
 @dataclass(slots=True)
@@ -117,6 +128,10 @@ class FixedRate:
     def wait_s(self, now: int) -> float | None:
         at = self._next()
         return None if at >= self.end else max(0, at - now) / 1e9
+
+    def unsent(self) -> list[int]:
+        every = int((self.end - self.start) / self.interval_ns)
+        return [self.start + int(number * self.interval_ns) for number in range(self.sent, every)]
 
     def _next(self) -> int:
         return self.start + int(self.sent * self.interval_ns)
@@ -143,16 +158,23 @@ class Run:
         start = time.monotonic_ns()
         end = start + int(self.order.seconds * 1e9)
         schedule: Schedule = FixedRate(start, end, 1e9 / self.order.rate) if self.order.rate else ClosedLoop(end)
-        latest = end + int(DRAIN_S * 1e9)
+        last_send = end + int(CATCH_UP_S * 1e9)
+        latest = last_send + int(DRAIN_S * 1e9)
         while (now := time.monotonic_ns()) < latest:
-            self._send(schedule, now)
-            wait = schedule.wait_s(now) if self._free else None
+            sending = now < last_send
+            if sending:
+                self._send(schedule, now)
             if not self._busy and now >= end:
                 break
+            wait = schedule.wait_s(now) if sending and self._free else None
             for number in self._ready(wait):
                 self._receive(number)
         self.outcome.seconds = (time.monotonic_ns() - start) / 1e9
         self.outcome.failed += len(self._busy)
+        # What never left has waited as long as this: leaving it out would hide the stall that held it up.
+        unsent = schedule.unsent()
+        self.outcome.unsent = len(unsent)
+        self.outcome.latencies_ns += [time.monotonic_ns() - due for due in unsent]
         for sock, _ in self._busy.values():
             sock.close()
         self._poll.close()
