@@ -6,7 +6,6 @@ and deleted beside them. Safe for threads: each call has a cursor of its own, al
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +23,7 @@ from gateway.stores.questions import Question, days_of
 from gateway.stores.reading import ATTEMPTS, MovedOn, View, Wanted, view
 from gateway.stores.retention import SizedFile, expired, with_sizes
 from gateway.stores.rolling import Roller
+from gateway.stores.scratch import scratch_directory
 
 _Answer = TypeVar("_Answer")
 
@@ -35,7 +35,7 @@ class ParquetPairs:
 
     def __init__(self, state: Path):
         self._directories = PairDirectories(state)
-        self._scratch = tempfile.TemporaryDirectory(prefix="tiltyard-pairs-")
+        self._scratch = scratch_directory()
         scratch = Path(self._scratch.name)
         self._database = duck.connect(scratch)
         self._empty = _make_empty_file(self._database, scratch)
