@@ -9,9 +9,11 @@ import typer
 
 
 def demo(  # noqa: PLR0913 - its parameters are the options of a command
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the inference listener.")] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port of the inference listener, 0 for any.")
+    ] = 8080,
     admin_port: Annotated[
-        int, typer.Option("--admin-port", min=1, max=65535, help="Port of the admin listener.")
+        int, typer.Option("--admin-port", min=0, max=65535, help="Port of the admin listener, 0 for any.")
     ] = 8081,
     state: Annotated[
         Path, typer.Option("--state", help="Directory that keeps everything, also for the next demo.", metavar="DIR")
@@ -25,7 +27,7 @@ def demo(  # noqa: PLR0913 - its parameters are the options of a command
         bool, typer.Option("--from-start", help="Begin with the first flight again, not after the last demo's.")
     ] = False,
 ) -> None:
-    """Run the gateway on real models, with real flights as live traffic, until Ctrl-C."""
+    """Run a gateway with real models on real flights, until Ctrl-C."""
     import asyncio
 
     import uvloop
@@ -34,7 +36,7 @@ def demo(  # noqa: PLR0913 - its parameters are the options of a command
     from gateway.demo.place import Place, Ports
     from gateway.demo.screen import is_terminal, screen_of
 
-    if port == admin_port:
+    if port and port == admin_port:
         raise typer.BadParameter("the two listeners need a port each", param_hint="--admin-port")
     options = Options(Place(state), Ports(port, admin_port), rate, flights, once, from_start)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

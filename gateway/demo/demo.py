@@ -68,13 +68,13 @@ async def run_demo(options: Options, screen: Screen) -> int:
             signals.again = gateway.hurry
             show = await _show(options, screen, gateway, signals.stop)
     except (PlaceTaken, GatewayFailed) as refused:
-        advice = remedy(str(refused), options.ports)
-        screen.say(Section(f"tiltyard demo: {refused}", [advice] if advice else []))
+        advice = remedy(str(refused), options.place, options.ports)
+        screen.say(Section(f"tiltyard demo: {refused}", advice))
         return FAILED
     if show is None:
         return DONE
     tally = show.replay.tally
-    screen.say(*farewell(options.place, tally, list(show.versions())))
+    screen.say(*farewell(options.place, tally, list(show.troubles()), list(show.versions())))
     return FAILED if options.once and tally.failed else DONE
 
 

@@ -84,6 +84,20 @@ class Tally:
         return ordered[max(0, math.ceil(quantile * len(ordered)) - 1)] if ordered else None
 
 
+class Schedule:
+    """When each request is due. Pure: the time is given, in seconds."""
+
+    def __init__(self, rate: float, now: float):
+        self._step_s = 1.0 / rate
+        self._due = now
+
+    def wait_s(self, now: float) -> float:
+        """How long the next request has to wait; zero if it is late."""
+        due = max(self._due, now - MOST_LATE_S)
+        self._due = due + self._step_s
+        return max(0.0, due - now)
+
+
 class Replay:
     """One pass over some flights. `run` it; `stop` lets it end with what is in flight."""
 
@@ -91,13 +105,11 @@ class Replay:
         self.tally = Tally()
         self._caller = caller
         self._flights = flights
-        self._step_s = 1.0 / rate
-        self._next_at = 0.0
+        self._schedule = Schedule(rate, perf_counter())
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
         """Ask about every flight, or until stopped."""
-        self._next_at = perf_counter()
         async with asyncio.TaskGroup() as clients:
             for _ in range(CONNECTIONS):
                 clients.create_task(self._client())
@@ -115,12 +127,9 @@ class Replay:
 
     async def _turn(self) -> None:
         """Wait until the next request is due."""
-        now = perf_counter()
-        due = max(self._next_at, now - MOST_LATE_S)
-        self._next_at = due + self._step_s
-        if due > now:
+        if wait_s := self._schedule.wait_s(perf_counter()):
             try:
-                async with asyncio.timeout(due - now):
+                async with asyncio.timeout(wait_s):
                     await self._stop.wait()
             except TimeoutError:
                 return
@@ -139,7 +148,7 @@ class Replay:
             tally.recent_s.append(perf_counter() - began)
             tally.answered_by[reply.fields.get(b"x-model-version", b"?").decode("latin-1")] += 1
         else:
-            tally.failed[_refusal(reply)] += 1
+            tally.failed[refusal(reply)] += 1
 
 
 def infer_request(flight: Flight, authority: bytes) -> bytes:
@@ -164,7 +173,8 @@ def reasons(failed: Counter[str], most: int = 3) -> Sequence[str]:
     return [f"{count:,} requests: {reason}" for reason, count in failed.most_common(most)]
 
 
-def _refusal(reply: Reply) -> str:
+def refusal(reply: Reply) -> str:
+    """What an answer that is not the one asked for says of itself."""
     code = ""
     if reply.fields.get(b"content-type", b"").startswith(_PROBLEM):
         try:

@@ -93,7 +93,7 @@ class PlainScreen:
     every_s = PLAIN_LINE_S
 
     def __init__(self) -> None:
-        self._phase: Phase | None = None
+        self._last: tuple[Phase, Sequence[str]] | None = None
 
     def say(self, *sections: Section) -> None:
         """Print headings and lines."""
@@ -101,10 +101,11 @@ class PlainScreen:
             print(section.heading, *(f"  {line}" for line in section.lines), sep="\n", flush=True)
 
     def progress(self, progress: Progress) -> None:
-        """One line; of what does not change any more, the last."""
-        if progress.phase == "replaying" or progress.phase != self._phase:
+        """One line while flights are replayed; when they are no more, one at each change."""
+        now = (progress.phase, progress.troubles)
+        if progress.at is not None and (progress.phase == "replaying" or now != self._last):
             print(plain_line(progress), flush=True)
-        self._phase = progress.phase
+        self._last = now
 
     def close(self) -> None:
         """Nothing is held."""

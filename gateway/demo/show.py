@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.demo.place import Place
 from gateway.demo.replay import Course, Replay, reasons
-from gateway.demo.screen import Phase, Progress, Screen, VersionLine
+from gateway.demo.screen import Phase, Progress, Screen, Section, VersionLine
 from gateway.demo.standing import Standing
 from gateway.evidence.report_document import ChallengerReport, Latency
 
@@ -20,7 +20,7 @@ MOST_REASONS: Final = 2
 
 
 class Show:
-    """One run over a course. `run` it, then ask `replay.tally` and `versions` what came of it."""
+    """One run over a course. `run` it, then ask `replay.tally`, `versions` and `troubles` what came of it."""
 
     def __init__(self, replay: Replay, course: Course, standing: Standing, screen: Screen, place: Place):
         self.replay = replay
@@ -30,6 +30,7 @@ class Show:
         self._place = place
         self._pace = Pace()
         self._phase: Phase = "replaying"
+        self._unsettled = False
 
     async def run(self, stop: asyncio.Event, ended: asyncio.Task[int], *, once: bool) -> None:
         """Until told to stop or the gateway has ended; with `once`, until all flights are. Then until at rest."""
@@ -40,6 +41,7 @@ class Show:
             await _first(replaying, stopping, ended, *background)
             if not (once or stopping.done() or ended.done()):
                 self._phase = "through"
+                self._screen.say(Section("All flights are through. The gateway keeps serving until Ctrl-C.", []))
                 await _first(stopping, ended, *background)
             self._phase = "stopping"
             self.replay.stop()
@@ -49,6 +51,7 @@ class Show:
             self._remember()
         resting = asyncio.create_task(self._standing.look_at_rest())
         await _first(resting, ended)
+        self._unsettled = not (resting.done() and resting.result())
         await _cancel(resting)
         self._screen.progress(self._progress())
 
@@ -79,15 +82,7 @@ class Show:
         self._place.remember(self._course.first + self.replay.tally.sent)
 
     def _progress(self) -> Progress:
-        tally, reload = self.replay.tally, self._standing.reload
-        troubles = [f"failed: {reason}" for reason in reasons(tally.failed)]
-        troubles += [
-            f"version {name}: {count:,} lost, {reason}"
-            for name, one in self._standing.challengers()
-            for reason, count in lost(one).most_common(MOST_REASONS)
-        ]
-        if reload.outcome == "refused":
-            troubles += [f"not applied: {error}" for error in reload.errors[:1]]
+        tally = self.replay.tally
         return Progress(
             phase=self._phase,
             done=self._course.before + tally.sent,
@@ -97,9 +92,24 @@ class Show:
             p50_ms=_ms(tally.latency_s(0.5)),
             p99_ms=_ms(tally.latency_s(0.99)),
             failed=tally.failed.total(),
-            troubles=troubles,
+            troubles=list(self.troubles()),
             versions=list(self.versions()),
         )
+
+    def troubles(self) -> Iterator[str]:
+        """Everything that is not as it should be, in a line each."""
+        yield from (f"failed: {reason}" for reason in reasons(self.replay.tally.failed))
+        for name, one in self._standing.challengers():
+            for reason, count in lost(one).most_common(MOST_REASONS):
+                yield f"version {name}: {count:,} lost, {reason}"
+        if self._unsettled:
+            yield "not every request is accounted for yet"
+        if self._standing.trouble:
+            yield f"no news of the gateway: {self._standing.trouble}"
+        if self._standing.reload.outcome == "refused":
+            config = self._place.config
+            for error in self._standing.reload.errors[:MOST_REASONS]:
+                yield f"not applied: {error.replace(str(config.absolute()), config.name)}"
 
 
 class Pace:

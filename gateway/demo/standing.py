@@ -1,6 +1,7 @@
 """What the gateway itself says while the demo runs: its report on the model, and what became of the last edit.
 
-Asked over the admin listener like anybody else would. Where it does not answer, the last that it said stands.
+Asked over the admin listener like anybody else would. Where it does not answer, the last that it said stands,
+and `trouble` says why.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from gateway.demo.caller import Caller, CallFailed
-from gateway.demo.replay import MODEL
+from gateway.demo.replay import MODEL, refusal
 from gateway.evidence.report_document import ChallengerReport, Report
 
 ANSWER_S: Final = 10.0
@@ -40,10 +41,13 @@ class Standing:
     def __init__(self, caller: Caller):
         self.report: Report | None = None
         self.reload = Reload()
+        self.trouble = ""
+        """Why the last question has no answer, or empty."""
         self._caller = caller
 
     async def look(self) -> None:
         """Ask once."""
+        self.trouble = ""
         self.report = await self._get(REPORT_PATH, Report) or self.report
         ready = await self._get("/readyz", _Ready)
         self.reload = ready.reload if ready is not None else self.reload
@@ -71,6 +75,12 @@ class Standing:
     async def _get(self, path: str, kind: type[Asked]) -> Asked | None:
         request = f"GET {path} HTTP/1.1\r\nhost: ".encode() + self._caller.authority + b"\r\n\r\n"
         try:
-            return msgspec.json.decode((await self._caller.call(request)).body, type=kind)
-        except (CallFailed, msgspec.MsgspecError):
+            reply = await self._caller.call(request)
+        except CallFailed as failed:
+            self.trouble = f"{path}: {failed}"
+            return None
+        try:
+            return msgspec.json.decode(reply.body, type=kind)
+        except msgspec.MsgspecError:
+            self.trouble = f"{path}: {refusal(reply)}"
             return None

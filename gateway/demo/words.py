@@ -5,8 +5,6 @@ Pure text, from facts. Every command printed here is run by a test.
 
 from __future__ import annotations
 
-import errno
-import shlex
 import shutil
 import socket
 import sys
@@ -16,11 +14,12 @@ from typing import Final
 
 from gateway.demo.flights import Flight
 from gateway.demo.place import Place, Ports, shown
-from gateway.demo.replay import INFER_PATH, MODEL, Tally, reasons
+from gateway.demo.replay import INFER_PATH, MODEL, Tally
 from gateway.demo.screen import Section, VersionLine, agreement_text
 from gateway.runtime.places import Record
 
 PORTS_TRIED: Final = 50
+LAST_PORT: Final = 65535
 
 
 def invitation(place: Place, record: Record, example: Flight, took_s: float) -> list[Section]:
@@ -48,17 +47,13 @@ def invitation(place: Place, record: Record, example: Flight, took_s: float) -> 
     ]
 
 
-def farewell(place: Place, tally: Tally, versions: Sequence[VersionLine]) -> list[Section]:
+def farewell(place: Place, tally: Tally, troubles: Sequence[str], versions: Sequence[VersionLine]) -> list[Section]:
     """What was seen, and where it is kept."""
     failed = tally.failed.total()
-    challengers = [
-        f"version {one.name} agrees with the champion in {agreement_text(one)}; {one.lost:,} of its requests are lost"
-        for one in versions
-        if not one.is_champion
-    ]
+    challengers = [_verdict(one) for one in versions if not one.is_champion]
     said = f"Stopped. {tally.answered:,} flights answered, {f'{failed:,}' if failed else 'none'} failed."
     return [
-        Section(said, [*reasons(tally.failed), *challengers]),
+        Section(said, [*troubles, *challengers]),
         Section(
             f"Everything is kept in {shown(place.directory)}, and the next demo goes on from there:",
             [f"{typed_command()} report {MODEL} --config {shown(place.config)}"],
@@ -66,23 +61,25 @@ def farewell(place: Place, tally: Tally, versions: Sequence[VersionLine]) -> lis
     ]
 
 
-def remedy(sentence: str, ports: Ports) -> str:
-    """What to do about a start that was refused; empty where only the sentence itself can say."""
-    if sentence.startswith(("listen.inference:", "listen.admin:")):
-        other = free_ports(ports)
-        return f"Start it on other ports: {typed_command()} demo --port {other.inference} --admin-port {other.admin}"
-    if " in use by another gateway" in sentence:
-        other = free_ports(ports)
-        return (
-            "If that is another demo, stop it first. Or start this one beside it: "
-            f"{typed_command()} demo --state state/demo-2 --port {other.inference} --admin-port {other.admin}"
-        )
-    return ""
+def remedy(sentence: str, place: Place, ports: Ports) -> list[str]:
+    """What to do about a start that was refused; nothing where only the sentence itself can say."""
+    port_taken = sentence.startswith(("listen.inference:", "listen.admin:"))
+    state_taken = " in use by another gateway" in sentence
+    if not (port_taken or state_taken):
+        return []
+    other = free_ports(ports)
+    elsewhere = f"--port {other.inference} --admin-port {other.admin}"
+    beside = place.directory.with_name(f"{place.directory.name}-2")
+    if state_taken:
+        elsewhere = f"--state {shown(beside)} {elsewhere}"
+    advice = "Stop that one first, or start this one beside it:" if state_taken else "Start it on other ports:"
+    return [advice, f"  {typed_command()} demo {elsewhere}"]
 
 
 def free_ports(taken: Ports) -> Ports:
     """Two ports that nobody listens on now, near those that are taken."""
-    free = [port for port in range(taken.inference + 10, taken.inference + 10 + PORTS_TRIED) if _is_free(port)]
+    first = min(max(taken.inference, taken.admin) + 9, LAST_PORT - PORTS_TRIED)
+    free = [port for port in range(first, first + PORTS_TRIED) if _is_free(port)]
     return Ports(*free[:2]) if len(free) > 1 else taken
 
 
@@ -92,7 +89,12 @@ def typed_command() -> str:
     found = shutil.which("tiltyard")
     if script.name != "tiltyard" or (found and Path(found).resolve() == script.resolve()):
         return "tiltyard"
-    return shlex.quote(shown(script))
+    return shown(script)
+
+
+def _verdict(one: VersionLine) -> str:
+    seen = "has no pair to compare" if one.share is None else f"agrees with the champion in {agreement_text(one)}"
+    return f"version {one.name} {seen}; {one.lost:,} of its requests are lost"
 
 
 def _is_free(port: int) -> bool:
@@ -100,6 +102,6 @@ def _is_free(port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError) as error:
-            return getattr(error, "errno", None) not in (errno.EADDRINUSE, errno.EACCES, None)
+        except OSError:
+            return False
     return True
