@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+import msgspec
 import typer
 from typer.core import TyperCommand, TyperGroup
 
@@ -19,9 +20,13 @@ from gateway.control.admin.problems import AdminProblem
 from gateway.control.exposition import COUNTER_SUFFIX, OBSERVED_FAMILIES
 from gateway.core.counters import Family, Kind
 from gateway.core.metrics import DURATION_BOUNDS_S, FAMILIES
-from gateway.core.problems import Problem
+from gateway.core.problems import Problem, Refusal
 
 _NOTE: Final = "<!-- Written by `python -m gateway.cli.reference_docs {page}`; change {source}. -->"
+
+_EXAMPLE: Final = msgspec.json.format(
+    Refusal(Problem.MODEL_NOT_FOUND, "no such model or version").body("01a20787-aeeb-779f-b75a-34151bf4a588")
+).decode()
 
 ERRORS: Final = f"""\
 # Errors
@@ -32,14 +37,14 @@ A refusal of the gateway's own is `application/problem+json` (RFC 9457). Program
 meaning or its status; people read `title` and `detail`:
 
 ```json
-{{"type":"urn:tiltyard:problem:model-not-found","title":"No such model or version","status":404,
- "detail":"no such model or version","code":"model-not-found","instance":"urn:uuid:019df0c2-…"}}
+{_EXAMPLE}
 ```
 
-`instance` is the request id, which is also in the field `x-request-id` and in the access log's line with the `code`.
-`tiltyard_refusals_total{{code="…"}}` counts refusals ([metrics](metrics.md)).
+`error` repeats the detail where clients of the Open Inference Protocol look for it. `instance` is the request id, which
+is also in the field `x-request-id` and in the access log's line with the `code`. `tiltyard_refusals_total{{code="…"}}`
+counts refusals ([metrics](metrics.md)).
 
-**A backend's own error is never changed**: its status, fields and body are passed on, with `x-model-version` naming the
+**A backend's own error is never changed**: its status and body are passed on, with `x-model-version` naming the
 version that said it. So an answer with `x-model-version` is a backend's, one without is the gateway's.
 
 An answer that has begun cannot be taken back. When the backend breaks off in the middle of one, the client's connection
@@ -52,7 +57,7 @@ is cut without a clean end, so that half an answer never looks like a whole one.
 ADMIN_ERRORS: Final = """
 ## Admin listener
 
-The same form, without `instance`; `errors` lists what is wrong with a configuration.
+The same form, without `instance` and `error`; `errors` lists what is wrong with a configuration.
 
 """
 
