@@ -74,7 +74,7 @@ COMMAND_CODES: Final = {
     "invalid-configuration": "The file is not valid; `errors` or `detail` has every mistake with its line and column.",
     "model-not-found": "The configuration has no such model.",
     "no-state": "No gateway has run with this configuration, so there is nothing to read.",
-    "not-reached": "No gateway answers at the address. Without `--config` or `--admin` there is none to ask.",
+    "not-reached": "No gateway answers at the address, or none runs on the state directory of the configuration.",
     "pair-not-found": "No pair of this request is kept: it was not sampled, or was deleted by age, or never was.",
     "unavailable": "The pairs cannot be read now; `detail` says which file and why.",
 }
