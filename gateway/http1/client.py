@@ -45,6 +45,8 @@ class Answer:
     nominated = NOTHING_NOMINATED
     """Fields that the answer's Connection field keeps to this hop."""
     received = 0
+    replayed = False
+    """Whether the call is the second try of a request."""
     started = False
     status = 0
 

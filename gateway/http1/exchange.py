@@ -137,7 +137,7 @@ class Exchange:
 
     def reply(self, status: int, lines: list[bytes], body: bytes) -> None:
         """The whole answer at once. `lines` are field lines in wire form, without any that frame the message."""
-        self.begin(status, lines, len(body), body)
+        self.begin(status, [*lines], len(body), body)
         self.finished = True
 
     def begin(self, status: int, parts: list[bytes], length: int | None, first: bytes = b"") -> None:
