@@ -58,7 +58,8 @@ async def serve(edge: Edge, exchange: Exchange) -> None:
         while not answer.started:
             if answer.fault is not None:
                 answer = await send_again(exchange, answer)
-            await pause()
+            else:
+                await pause()
         exchange.answer = answer
         exchange.status = answer.status
         if answer.complete:

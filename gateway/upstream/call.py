@@ -31,25 +31,29 @@ async def call_whole(caller: Caller, pool: Pool, flow: Flow, data: bytes) -> Ans
     while not answer.started:
         if answer.fault is not None:
             answer = await replay(caller, flow, data, answer)
-        await pause()
+        else:
+            await pause()
     return answer
 
 
 async def replay(caller: Caller, flow: Flow, data: bytes, failed: Answer, *, head_only: bool = False) -> Answer:
-    """Send a whole request once more, on a fresh connection, if the first went to a connection that was stale.
+    """Send a whole request once more, if the first went to a connection that was stale.
 
     That is so where the connection had carried a call before and closed without a byte of an answer: nothing was
-    done twice as far as can be known. Raises the fault of `failed` otherwise.
+    done twice as far as can be known. Never more than once: the other connection may be a used one too, and a request
+    that makes its backend close must not be carried through all of them. Raises the fault of `failed` otherwise.
     """
     connection, pool = caller.connection, caller.pool
     stale = isinstance(failed.fault, UpstreamClosed) and connection is not None and connection.calls > 1
-    if not stale or pool is None:
+    if not stale or pool is None or failed.replayed:
         failed.raise_fault()
         raise UpstreamClosed("the call has no connection")
     give_back(caller)
-    fresh = await pool.connect(flow)
-    caller.pool, caller.connection = pool, fresh
-    return fresh.call(flow, data, whole=True, head_only=head_only)
+    other = await pool.connect(flow)
+    caller.pool, caller.connection = pool, other
+    answer = other.call(flow, data, whole=True, head_only=head_only)
+    answer.replayed = True
+    return answer
 
 
 def give_back(caller: Caller) -> None:

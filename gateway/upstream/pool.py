@@ -34,7 +34,7 @@ class _Wait:
 class Pool:
     """Connections to one target. Not thread-safe; belongs to one event loop."""
 
-    __slots__ = ("_connecting", "_idle", "_limit", "_pending", "_tasks", "_tls", "_used", "_waiting",
+    __slots__ = ("_closed", "_connecting", "_idle", "_limit", "_pending", "_tasks", "_tls", "_used", "_waiting",
                  "connect_timeout_s", "target")  # fmt: skip
 
     def __init__(self, target: Target, limit: int, pending: int = 1024, connect_timeout_s: float = 1.0):
@@ -48,6 +48,7 @@ class Pool:
         self._waiting: deque[_Wait] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting = 0
+        self._closed = False
 
     @property
     def used(self) -> int:
@@ -96,16 +97,12 @@ class Pool:
     def release(self, connection: ClientConnection) -> None:
         """Take a connection back after its call, once; one that cannot carry another is closed."""
         self._used -= 1
-        if not connection.reusable or not self._limit or connection.transport.is_closing():
+        if not connection.reusable or connection.congested or connection.transport.is_closing():
             connection.close()
             self._grow()
             return
         connection.release()
-        if self._waiting:
-            self._hand_over(connection)
-        else:
-            connection.idle_since = time.monotonic()
-            self._idle.append(connection)
+        self._hand_over(connection)
 
     def expire_idle(self, now: float) -> None:
         """Close connections that have been idle for long."""
@@ -113,11 +110,13 @@ class Pool:
             self._idle.popleft().close()
 
     def close(self) -> None:
-        """Close idle connections; those in use are closed when their calls end, because nobody takes them back."""
+        """Close idle connections, and each other one when its call ends. Whoever still comes, from a request that began
+        under a former configuration, is served.
+        """
         for connection in self._idle:
             connection.close()
         self._idle.clear()
-        self._limit = 0
+        self._closed = True
 
     # -- inner -----------------------------------------------------------------------------------------------------
 
@@ -133,9 +132,11 @@ class Pool:
         try:
             async with asyncio.timeout(self.connect_timeout_s):
                 connection = await self._dial()
-        except (OSError, TimeoutError) as error:
+        except (OSError, UnicodeError) as error:
+            # UnicodeError: a host that cannot be a name in DNS.
             self._connecting -= 1
-            reason = "timed out" if isinstance(error, TimeoutError) else (error.strerror or type(error).__name__)
+            strerror = error.strerror if isinstance(error, OSError) else None
+            reason = "timed out" if isinstance(error, TimeoutError) else (strerror or type(error).__name__)
             self._fail_one(UpstreamUnreachable(f"connecting to {self.target}: {reason}"))
             return
         self._connecting -= 1
@@ -166,7 +167,7 @@ class Pool:
             self._used += 1
             wait.connection = connection
             wait.flow.wake()
-        elif self._limit:
+        elif not self._closed:
             connection.idle_since = time.monotonic()
             self._idle.append(connection)
         else:

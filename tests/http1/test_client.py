@@ -415,10 +415,11 @@ def test_an_answer_from_memory_is_the_answer_that_would_be_read(first: bytes, se
 # -- any bytes ---------------------------------------------------------------------------------------------------------
 
 WORDS = [
-    b"HTTP/1.1 200 OK", b"HTTP/1.1 204 No", b"HTTP/1.1 304 No", b"HTTP/1.1 100 C", b"HTTP/1.0 200 OK", b"HTTP/1.1 101 S",
-    b"HTTP/2.0 200", b"\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"Content-Length: 3", b"Content-Length: 0",
-    b"Content-Length: x", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip", b"Connection: close",
-    b"Connection: upgrade", b"Upgrade: h2c", b"X: y", b"X : y", b" folded", b"abc", b"3\r\nabc\r\n", b"0\r\n\r\n", b"\x00",
+    b"HTTP/1.1 200 OK", b"HTTP/1.1 204 No", b"HTTP/1.1 304 No", b"HTTP/1.1 100 C", b"HTTP/1.0 200 OK",
+    b"HTTP/1.1 101 S", b"HTTP/2.0 200", b"\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"Content-Length: 3",
+    b"Content-Length: 0", b"Content-Length: x", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip",
+    b"Connection: close", b"Connection: upgrade", b"Upgrade: h2c", b"X: y", b"X : y", b" folded", b"abc",
+    b"3\r\nabc\r\n", b"0\r\n\r\n", b"\x00",
 ]  # fmt: skip
 
 
