@@ -48,7 +48,6 @@ format: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
 
 bench: setup ## measure CPU per request beside nginx and Envoy on this machine
-	@scripts/require-command nginx nginx
 	@$(BIN)/python -m loadtests.bench $(BENCH)
 
 loadtest: setup ## drive a gateway with a realistic mix and reconcile every count

@@ -114,7 +114,7 @@ def _show(file: Path, found: Difference, as_json: bool) -> None:
 
 def _refuse(errors: list[ConfigError], as_json: bool) -> None:
     if as_json:
-        typer.echo(json_format.dumps({"code": "config-invalid", "errors": [str(error) for error in errors]}))
+        typer.echo(json_format.dumps({"code": "invalid-configuration", "errors": [str(error) for error in errors]}))
         return
     for error in errors:
         typer.echo(str(error), err=True)

@@ -70,7 +70,6 @@ listener come through as they are. Beside them:
 """
 
 COMMAND_CODES: Final = {
-    "config-invalid": "The same as `invalid-configuration`, of `tiltyard diff`.",
     "invalid-configuration": "The file is not valid; `errors` or `detail` has every mistake with its line and column.",
     "model-not-found": "The configuration has no such model.",
     "no-state": "No gateway has run with this configuration, so there is nothing to read.",

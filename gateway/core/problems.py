@@ -36,7 +36,6 @@ class Problem(Enum):
     UPSTREAM_INVALID = ("upstream-invalid", 502, "The backend's answer was not valid", "Retry later.")
     UPSTREAM_UNREACHABLE = ("upstream-unreachable", 502, "The backend could not be reached", "Retry later.")
     OVERLOADED = ("overloaded", 503, "The gateway is at its limit", "Retry after the time named.")
-    SHUTTING_DOWN = ("shutting-down", 503, "The gateway is stopping", "Retry on a new connection.")
     UPSTREAM_TIMEOUT = ("upstream-timeout", 504, "The backend did not answer in time", "Retry later.")
     HTTP_VERSION = ("http-version", 505, "Only HTTP/1.0 and HTTP/1.1 are served", "Use HTTP/1.1.")
 

@@ -126,7 +126,7 @@ class Edge:
             upstream_s = (done or now) - started if started else None
             if route.inference and exchange.method == "POST":
                 route.meter.count(exchange.outcome, now - exchange.started, upstream_s)
-                if exchange.copy_cap >= 0 and started:
+                if exchange.copy_cap >= 0 and exchange.outcome != "refused":
                     self._offer(exchange, route, upstream_s or 0.0, now)
             if self._log.enabled:
                 self._write_line(exchange, route, now - exchange.started, upstream_s)

@@ -73,14 +73,14 @@ def build_report(snapshot: Snapshot, model: str, state: Path, store: PairStore) 
         raise UnknownModel(model)
     champion = known.champion.name
     facts = Facts(model, snapshot.id, champion, tuple(one.version.name for one in known.challengers))
-    totals = counters.totals(state / "counters")
     kept = {
         challenger: Kept(
             store.summary(model, challenger, champion), store.worst(model, challenger, champion, MOST_WORST)
         )
-        for challenger in _all_challengers(facts, totals)
+        for challenger in _all_challengers(facts, counters.totals(state / "counters"))
     }
-    return assemble(facts, totals, kept, datetime.now(UTC))
+    # Counted after the pairs were read, so that under load no more is compared than was eligible.
+    return assemble(facts, counters.totals(state / "counters"), kept, datetime.now(UTC))
 
 
 def assemble(facts: Facts, totals: Totals, kept: Mapping[str, Kept], now: datetime) -> Report:
@@ -94,7 +94,7 @@ def assemble(facts: Facts, totals: Totals, kept: Mapping[str, Kept], now: dateti
         latency=estimate(totals.get((DURATION.name, (facts.model, facts.champion)), {})),
         challengers={
             challenger: _challenger(facts, account(totals, facts.model, challenger), challenger, kept[challenger])
-            for challenger in _all_challengers(facts, totals)
+            for challenger in kept
         },
     )
 

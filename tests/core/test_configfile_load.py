@@ -249,9 +249,10 @@ def keys(**optional: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]
 
 
 SIZE_GUARDS = keys(body=SIZES, mode=st.sampled_from(["enforce", "off"]))
-VERSIONS = st.fixed_dictionaries(
+HTTP_VERSIONS = st.fixed_dictionaries(
     {"urls": st.lists(URLS, min_size=1, max_size=3)}, optional={"timeout": DURATIONS, "connections": COUNTS}
-) | st.fixed_dictionaries(
+)
+VERSIONS = HTTP_VERSIONS | st.fixed_dictionaries(
     {"onnx": st.sampled_from(["a.onnx", "/m/b.onnx"])},
     optional={"threads": st.integers(1, 8), "batch": keys(max=COUNTS, wait=DURATIONS | st.just("0s"))},
 )
@@ -274,20 +275,21 @@ COMPARISONS = keys(
 
 @st.composite
 def models(draw: st.DrawFn) -> dict[str, Any]:
-    versions = draw(st.dictionaries(NAMES, VERSIONS, min_size=1, max_size=4))
+    protocol = draw(st.sampled_from([{}, {"protocol": "open-inference"}, {"protocol": "json"}]))
+    kinds = HTTP_VERSIONS if protocol.get("protocol") == "json" else VERSIONS
+    versions = draw(st.dictionaries(NAMES, kinds, min_size=1, max_size=4))
     champion = draw(st.sampled_from(sorted(versions)))
     others = sorted(versions.keys() - {champion})
     challengers = draw(st.lists(st.sampled_from(others), unique=True)) if others else []
     optional = keys(
         owner=st.text(PRINTABLE, min_size=1, max_size=20),
-        protocol=st.sampled_from(["open-inference", "json"]),
         compare=COMPARISONS,
         slices=st.dictionaries(NAMES, st.sampled_from(["tenant", "version", "input:a b", "header:x-a"]), max_size=3),
         timeout=DURATIONS,
         pairs=st.fixed_dictionaries({"payload": st.sampled_from(["body", "digest", "none"])}),
         guards=keys(sizes=SIZE_GUARDS),
     )
-    required = {"versions": versions, "champion": champion}
+    required = {"versions": versions, "champion": champion, **protocol}
     return required | {"challengers": {name: draw(CHALLENGERS) for name in challengers}} | draw(optional)
 
 

@@ -123,7 +123,12 @@ class Challenger(Section):
     percent: Percent = Field(100.0, description="Share of the requests that are copied to it.")
     timeout: Duration = Field(2.0, description="How long its answer may take in all.")
     concurrency: int = Field(16, ge=1, le=65536, description="Most requests it is answering at a time.")
-    queue_items: int = Field(500, ge=1, le=10**6, description="Most requests that wait for it.")
+    queue_items: int = Field(
+        500,
+        ge=0,
+        le=10**6,
+        description="Most requests that wait for it; with 0, what it cannot take at once is skipped (`concurrency`).",
+    )
     queue_bytes: Size = Field(32 * 2**20, description="Most bytes that wait for it.")
     answer: Size = Field(2**20, description="Largest answer read from it; a larger one counts as an error.")
     breaker: Breaker = Field(Breaker(), description="When it is left alone for a while.")
@@ -208,7 +213,14 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        refuse_all(name_problems(self.versions, self.champion, self.challengers))
+        problems = name_problems(self.versions, self.champion, self.challengers)
+        if self.protocol == "json":
+            problems += [
+                (("versions", name, "onnx"), "the built-in model server speaks open-inference, not json")
+                for name, version in self.versions.items()
+                if version.onnx is not None
+            ]
+        refuse_all(problems)
         return self
 
 

@@ -95,7 +95,9 @@ class Table:
     def _unknown(self, rest: bytes) -> Refusal:
         name, _, tail = rest.partition(b"/")
         model = self.snapshot.models.get(name.decode("ascii", "replace"))
-        if model is None or model.protocol != "open-inference" or tail.startswith(b"versions/"):
+        if model is not None and model.protocol == "json":
+            return Refusal(Problem.MODEL_NOT_FOUND, f"this model is served at /models/{model.name}/")
+        if model is None or tail.startswith(b"versions/"):
             return Refusal(Problem.MODEL_NOT_FOUND, "no such model or version")
         return Refusal(Problem.NOT_FOUND, "the protocol has no such path")
 
