@@ -95,7 +95,7 @@ async def _show(options: Options, screen: Screen, gateway: GatewayProcess, stop:
         return None
     replay = Replay(Caller(record.inference, CONNECTIONS, ANSWER_S), course.flights, options.rate)
     show = Show(replay, course, Standing(Caller(record.admin, 1, ANSWER_S)), screen, options.place)
-    screen.say(*invitation(options.place, record, example_flight(), monotonic() - began))
+    screen.say(*invitation(options.place, record, course, example_flight(), monotonic() - began))
     try:
         await show.run(stop, gateway.ended, once=options.once)
     finally:

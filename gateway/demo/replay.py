@@ -44,23 +44,28 @@ class _Problem(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The flights of one run: those from `first` on. `before` and `total` are for showing how far it is."""
+    """The flights of one run: those from `first` on. `before` and `total` are for showing how far it is.
+
+    `anew` says that an earlier run came to the end of the file.
+    """
 
     flights: Iterator[Flight]
     first: int
     before: int
     total: int
+    anew: bool = False
 
 
 def set_course(first: int, most: int | None) -> Course:
     """A course from the `first` flight, or from the very first where the file has no more; takes up to a second."""
     count = count_flights()
+    anew = first >= count
     first %= count
     wanted = itertools.islice(read_flights(), first, count if most is None else first + most)
     # What is read over to get to the first one is read now, and not while clients wait.
     flights = itertools.chain(list(itertools.islice(wanted, 1)), wanted)
     before, total = (first, count) if most is None else (0, min(most, count - first))
-    return Course(flights, first, before, total)
+    return Course(flights, first, before, total, anew)
 
 
 @dataclass(slots=True)

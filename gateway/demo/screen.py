@@ -140,6 +140,7 @@ class TerminalScreen:
         """Leave the picture and give the cursor back."""
         if self._live.is_started:
             self._live.stop()
+            self._console.print()
 
 
 def drawn(progress: Progress) -> Group:

@@ -35,24 +35,22 @@ class Show:
     async def run(self, stop: asyncio.Event, ended: asyncio.Task[int], *, once: bool) -> None:
         """Until told to stop or the gateway has ended; with `once`, until all flights are. Then until at rest."""
         replaying = asyncio.create_task(self.replay.run())
-        background = [asyncio.create_task(work) for work in (self._look(), self._draw())]
+        looking, drawing = asyncio.create_task(self._look()), asyncio.create_task(self._draw())
         stopping = asyncio.create_task(stop.wait())
         try:
-            await _first(replaying, stopping, ended, *background)
+            await _first(replaying, stopping, ended, looking, drawing)
             if not (once or stopping.done() or ended.done()):
-                self._phase = "through"
                 self._screen.say(Section("All flights are through. The gateway keeps serving until Ctrl-C.", []))
-                await _first(stopping, ended, *background)
-            self._phase = "stopping"
+                self._enter("through")
+                await _first(stopping, ended, looking, drawing)
+            self._enter("stopping")
             self.replay.stop()
             await replaying
-        finally:
-            await _cancel(*background, stopping, replaying)
+            await _cancel(looking)
             self._remember()
-        resting = asyncio.create_task(self._standing.look_at_rest())
-        await _first(resting, ended)
-        self._unsettled = not (resting.done() and resting.result())
-        await _cancel(resting)
+            await self._rest(ended)
+        finally:
+            await _cancel(looking, drawing, stopping, replaying)
         self._screen.progress(self._progress())
 
     def versions(self) -> Iterator[VersionLine]:
@@ -65,6 +63,17 @@ class Show:
         seen = next((one.latency.champion for _, one in challengers if one.latency.champion), None)
         yield VersionLine(report.champion, True, champion.total if champion else 0, p99_ms=_p99_ms(seen))
         yield from (_challenger(name, one) for name, one in challengers)
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._screen.progress(self._progress())
+
+    async def _rest(self, ended: asyncio.Task[int]) -> None:
+        """Wait until every request is accounted for, if the gateway lives so long."""
+        resting = asyncio.create_task(self._standing.look_at_rest())
+        await _first(resting, ended)
+        self._unsettled = not (resting.done() and resting.result())
+        await _cancel(resting)
 
     async def _look(self) -> None:
         """Ask the gateway every few seconds, and note how far the replay has come."""

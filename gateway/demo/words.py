@@ -14,7 +14,7 @@ from typing import Final
 
 from gateway.demo.flights import Flight
 from gateway.demo.place import Place, Ports, shown
-from gateway.demo.replay import INFER_PATH, MODEL, Tally
+from gateway.demo.replay import INFER_PATH, MODEL, Course, Tally
 from gateway.demo.screen import Section, VersionLine, agreement_text
 from gateway.runtime.places import Record
 
@@ -22,7 +22,7 @@ PORTS_TRIED: Final = 50
 LAST_PORT: Final = 65535
 
 
-def invitation(place: Place, record: Record, example: Flight, took_s: float) -> list[Section]:
+def invitation(place: Place, record: Record, course: Course, example: Flight, took_s: float) -> list[Section]:
     """What is where, and what to try."""
     config, command = shown(place.config), typed_command()
     where = [f"http://{record.inference}", f"http://{record.admin}", config]
@@ -32,6 +32,10 @@ def invitation(place: Place, record: Record, example: Flight, took_s: float) -> 
         f"admin      {where[1].ljust(width)}health, metrics, reports",
         f"routing    {where[2].ljust(width)}edit and save: live within a second",
     ]
+    if course.anew:
+        places.append("flights    from the first again: the last demo came to their end")
+    elif course.first:
+        places.append(f"flights    from number {course.first + 1:,} on, where the last demo ended")
     ask = [
         f"curl -i -H 'x-tenant: {example.tenant}' -d @{shown(place.example)} \\",
         f"  http://{record.inference}{INFER_PATH}",
@@ -94,7 +98,7 @@ def typed_command() -> str:
 
 def _verdict(one: VersionLine) -> str:
     seen = "has no pair to compare" if one.share is None else f"agrees with the champion in {agreement_text(one)}"
-    return f"version {one.name} {seen}; {one.lost:,} of its requests are lost"
+    return f"version {one.name} {seen}; {f'{one.lost:,}' if one.lost else 'none'} lost"
 
 
 def _is_free(port: int) -> bool:

@@ -164,6 +164,7 @@ def test_all_flights_are_answered_and_accounted_for_and_the_next_demo_goes_on_fr
 
     following = start_demo("--once", "--flights", "20", "--rate", "5000")
     assert following.wait() == 0, following.output()
+    assert f"from number {FLIGHTS + 1} on, where the last demo ended" in following.output()
     assert json.loads((demo.kept / "replay.json").read_text()) == {"next_flight": FLIGHTS + 20}
     assert report_of(tmp_path, following.output())["requests"]["total"] == FLIGHTS + 20
 

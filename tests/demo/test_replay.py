@@ -218,19 +218,21 @@ def test_flights_are_counted_without_reading_them():
 
 
 @pytest.mark.parametrize(
-    ("first", "most", "starts_at", "before", "total"),
+    ("first", "most", "starts_at", "before", "total", "anew"),
     [
-        (0, None, 0, 0, 86768),
-        (1000, None, 1000, 1000, 86768),
-        (1000, 200, 1000, 0, 200),
-        (86760, 200, 86760, 0, 8),
-        (86768, None, 0, 0, 86768),
+        (0, None, 0, 0, 86768, False),
+        (1000, None, 1000, 1000, 86768, False),
+        (1000, 200, 1000, 0, 200, False),
+        (86760, 200, 86760, 0, 8, False),
+        (86768, None, 0, 0, 86768, True),
     ],
 )
-def test_a_course_goes_on_where_the_last_ended_and_begins_anew_after_the_end(first, most, starts_at, before, total):
+def test_a_course_goes_on_where_the_last_ended_and_begins_anew_after_the_end(
+    first, most, starts_at, before, total, anew
+):
     course = set_course(first, most)
 
-    assert (course.first, course.before, course.total) == (starts_at, before, total)
+    assert (course.first, course.before, course.total, course.anew) == (starts_at, before, total, anew)
     assert next(course.flights) == next(islice(read_flights(), starts_at, None))
     assert sum(1 for _ in course.flights) == (total - before) - 1
 

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.demo.flights import read_flights
 from gateway.demo.place import Place, Ports
-from gateway.demo.replay import Tally
+from gateway.demo.replay import Course, Tally
 from gateway.demo.screen import VersionLine
-from gateway.demo.words import PORTS_TRIED, farewell, free_ports, remedy, typed_command
+from gateway.demo.words import PORTS_TRIED, farewell, free_ports, invitation, remedy, typed_command
+from gateway.runtime.places import Record
 
 PLACE = Place(Path("state/demo"))
 PORTS = Ports(8080, 8081)
@@ -66,8 +68,8 @@ def test_a_farewell_names_what_failed_and_what_agrees():
     assert seen.heading == "Stopped. 10 flights answered, 2 failed."
     assert seen.lines == [
         "failed: 2 requests: no answer within 10 s",
-        "version 2 agrees with the champion in 90.0% (80.0% to 95.0%); 1 of its requests are lost",
-        "version 3 has no pair to compare; 0 of its requests are lost",
+        "version 2 agrees with the champion in 90.0% (80.0% to 95.0%); 1 lost",
+        "version 3 has no pair to compare; none lost",
     ]
     assert kept.lines[0].endswith("report flight-delay --config state/demo/demo.yaml")
 
@@ -93,3 +95,20 @@ def test_the_command_is_named_as_it_can_be_typed_here(tmp_path, monkeypatch, typ
     monkeypatch.setenv("PATH", str((tmp_path / found).parent) if found else str(tmp_path))
 
     assert typed_command() == command
+
+
+@pytest.mark.parametrize(
+    ("course", "said"),
+    [
+        (Course(iter(()), 0, 0, 10), []),
+        (Course(iter(()), 5000, 0, 10), ["flights    from number 5,001 on, where the last demo ended"]),
+        (Course(iter(()), 0, 0, 10, anew=True), ["flights    from the first again: the last demo came to their end"]),
+    ],
+)
+def test_an_invitation_says_where_the_flights_begin_unless_it_is_the_first(course, said):
+    record = Record(pid=1, inference="127.0.0.1:8080", admin="127.0.0.1:8081", runtime_directory="/tmp/x")
+    places = invitation(PLACE, record, course, next(read_flights()), 2.345)[0]
+
+    assert places.heading == "Ready after 2.3 s: real flights of 2013 come as live traffic. Ctrl-C stops."
+    assert places.lines[3:] == said
+    assert all(len(line) <= 78 for line in places.lines)
