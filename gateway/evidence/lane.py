@@ -45,12 +45,26 @@ class Plan:
 class Job:
     """One request for one challenger. Holds the connection of its call (upstream.call.Caller)."""
 
-    __slots__ = ("connection", "deadline", "facts", "flow", "offer", "plan", "pool", "run", "size", "started")
+    __slots__ = (
+        "connection",
+        "deadline",
+        "facts",
+        "flow",
+        "offer",
+        "outcome",
+        "plan",
+        "pool",
+        "run",
+        "size",
+        "started",
+    )
 
     def __init__(self, offer: Offer, plan: Plan, facts: Facts):
         self.offer = offer
         self.plan = plan
         self.facts = facts
+        self.outcome = ""
+        """What the call was counted as, once it is."""
         self.run: Run | None = None
         """The sequence it is part of."""
         self.size = len(offer.body) + len(offer.answer) + len(offer.fields)

@@ -86,9 +86,10 @@ class ShadowCaller:
 
         def done(error: Exception | None) -> None:
             if error is not None:
-                job.plan.lane.account.add("error")
-                self._report(job.offer.request_id, error)
+                self._crashed(job, error)
             self._deadlines.unwatch(job)
+            # A job may hold megabytes; in a cycle with its flow it would wait for the garbage collector.
+            job.flow = None
             job.plan.lane.ended(job)
 
         job.started = time.monotonic()
@@ -107,20 +108,35 @@ class ShadowCaller:
             reply = Reply("timeout", f"no whole answer within {settings.timeout:g} s")
         except CallCancelled:
             reply = Reply("cancelled", "the gateway stopped")
-        except (UpstreamFault, ContentError) as fault:
+        except UpstreamFault as fault:
             reply = Reply("error", str(fault))
+            # The answer holds its fault, and the trace the answer: a cycle too.
+            fault.__traceback__ = None
         finally:
             give_back(job)
         now = time.monotonic()
         job.deadline = NEVER
-        breaker = job.plan.lane.breaker
-        if reply.outcome == "ok":
+        self._tell_breaker(job, reply.outcome, now)
+        self._record(job, reply, now - job.started)
+
+    def _tell_breaker(self, job: Job, outcome: Outcome, now: float) -> None:
+        breaker, rules = job.plan.lane.breaker, job.plan.challenger.settings.breaker
+        if outcome == "ok":
             breaker.succeeded()
-        elif reply.outcome == "cancelled":
+        elif outcome == "cancelled":
             breaker.undecided()
         else:
-            breaker.failed(now, settings.breaker.failures, settings.breaker.open)
-        self._record(job, reply, now - job.started)
+            breaker.failed(now, rules.failures, rules.open)
+
+    def _crashed(self, job: Job, error: Exception) -> None:
+        """A defect of ours, somewhere in the call: the books must hold all the same."""
+        account = job.plan.lane.account
+        if not job.outcome:
+            account.add("error")
+            self._tell_breaker(job, "error", time.monotonic())
+        elif job.outcome == "ok":
+            account.add("unstored_storage")
+        self._report(job.offer.request_id, error)
 
     async def _call(self, job: Job) -> Reply:
         flow = job.flow
@@ -130,8 +146,12 @@ class ShadowCaller:
         answer = await call_whole(job, pool, flow, request)
         limit = job.plan.challenger.settings.answer
         whole = answer.take() if answer.complete and answer.received <= limit else await answer.read_all(limit)
-        content = decoded(whole, _text(answer, b"content-encoding"), limit)
-        if 200 <= answer.status < 300:
+        good = 200 <= answer.status < 300
+        try:
+            content = decoded(whole, _text(answer, b"content-encoding"), limit)
+        except ContentError as error:
+            return Reply("error", str(error) if good else f"status {answer.status}", answer.status)
+        if good:
             return Reply("ok", "", answer.status, content, _text(answer, HEAD_LENGTH_FIELD))
         return Reply("error", f"status {answer.status}", answer.status, content)
 
@@ -139,14 +159,16 @@ class ShadowCaller:
         """Compare, count, and hand the record to the journal."""
         offer, plan = job.offer, job.plan
         account = plan.lane.account
-        verdict = judge(plan, offer, reply)
+        champion = champion_content(offer, plan.challenger.settings.answer)
+        verdict = judge(plan, offer, champion, reply)
+        job.outcome = verdict.outcome
         account.add(verdict.outcome)
         cells, at = self._cells, account.durations_at
         cells[at + bisect_left(DURATION_BOUNDS_S, took_s)] += 1
         cells[at + _SUM_US] += int(took_s * 1e6)
         payload = plan.model.payload
         request, request_form = kept(offer.body, payload)
-        champion_answer, champion_form = kept(offer.answer, payload)
+        champion_answer, champion_form = kept(offer.answer if isinstance(champion, str) else champion, payload)
         challenger_answer, challenger_form = kept(reply.content, payload)
         pair = Pair(
             sequence=self._pairs.next_sequence(),
@@ -200,14 +222,23 @@ def without_credentials(section: bytes) -> bytes:
     return _SECRET.sub(b"", section) if _SECRET.search(section) else section
 
 
-def judge(plan: Plan, offer: Offer, reply: Reply) -> Verdict:
+def champion_content(offer: Offer, limit: int) -> bytes | str:
+    """The champion's answer without its content coding; a text says why it cannot be had.
+
+    A coded answer is decoded up to what is read of a challenger's: one larger than that has no equal anyway.
+    """
+    try:
+        return decoded(offer.answer, offer.content_encoding, limit)
+    except ContentError as error:
+        return str(error)
+
+
+def judge(plan: Plan, offer: Offer, champion: bytes | str, reply: Reply) -> Verdict:
     """Hold a reply against the champion's answer. An answer that cannot be read counts as the challenger's error."""
     if reply.outcome != "ok":
         return Verdict(reply.outcome, reply.detail)
-    try:
-        champion = decoded(offer.answer, offer.content_encoding, len(offer.answer) * 64)
-    except ContentError as error:
-        return Verdict("ok", f"the champion's answer cannot be compared: {error}")
+    if isinstance(champion, str):
+        return Verdict("ok", f"the champion's answer cannot be compared: {champion}")
     compared = compare_bodies(
         plan.comparator,
         Body(champion, offer.content_type, offer.head_length),

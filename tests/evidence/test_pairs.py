@@ -104,18 +104,21 @@ def test_records_are_gathered_and_appended_in_one_write(tmp_path: Path, monkeypa
     async def play() -> None:
         desk = Desk(tmp_path)
         writes: list[int] = []
+        written = asyncio.Event()
         append = Journal.append
 
         def noted(journal: Journal, payloads: Sequence[bytes]) -> None:
             writes.append(len(payloads))
             append(journal, payloads)
+            written.set()
 
         monkeypatch.setattr(Journal, "append", noted)
         desk.write("ok", "ok", "timeout")
         assert desk.counted() == {"sent": 3, "ok": 2, "timeout": 1}
 
-        while not writes:
-            await asyncio.sleep(0.005)
+        await asyncio.sleep(0)
+        assert not writes
+        await asyncio.wait_for(written.wait(), 10)
 
         assert writes == [3]
         assert desk.counted() == {"sent": 3, "ok": 2, "timeout": 1, "stored": 2, "failure_stored": 1}
