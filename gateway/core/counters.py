@@ -24,6 +24,7 @@ import msgspec
 
 DEFAULT_CELLS = 4_194_304
 _CELL_BYTES = 8
+_CELLS_AT_A_TIME = 4096
 
 
 class Kind(Enum):
@@ -82,7 +83,9 @@ class CountersFull(Exception):
 class Counters:
     """The cells of this process. `cells[group(...) + family.at(field)] += 1` counts."""
 
-    __slots__ = ("_capacity", "_descriptor", "_groups", "_map", "_names", "_next", "cells")
+    __slots__ = (
+        "_capacity", "_descriptor", "_groups", "_map", "_names", "_names_bytes", "_next", "_on_disk", "cells",
+    )  # fmt: skip
 
     def __init__(self, directory: Path, name: str, capacity: int = DEFAULT_CELLS):
         directory.mkdir(parents=True, exist_ok=True)
@@ -103,6 +106,8 @@ class Counters:
             good_bytes = end
         self._names = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         os.ftruncate(self._names, good_bytes)
+        self._names_bytes = good_bytes
+        self._on_disk = self._next
 
     def group(self, family: Family, labels: tuple[str, ...]) -> int:
         """The first cell of the family's group for these label values; made at its first use.
@@ -118,7 +123,7 @@ class Counters:
         if at + width > self._capacity:
             raise CountersFull(f"no room for {family.name}{labels}: {self._capacity} cells are in use")
         # Taken from the disk now: to count in a hole of a full disk would kill the process (SIGBUS).
-        os.posix_fallocate(self._descriptor, at * _CELL_BYTES, width * _CELL_BYTES)
+        self._take_from_disk(at + width)
         former = dict(zip(known.fields, self.cells[known.at :], strict=False)) if known else {}
         for place, field in enumerate(family.fields):
             self.cells[at + place] = former.get(field, 0)
@@ -128,17 +133,24 @@ class Counters:
         self._groups[family.name, labels] = line
         return at
 
+    def _take_from_disk(self, cells: int) -> None:
+        """Have room on disk for the first so many cells; taken some pages at a time."""
+        if cells > self._on_disk:
+            end = min(max(cells, self._on_disk + _CELLS_AT_A_TIME), self._capacity)
+            os.posix_fallocate(self._descriptor, self._on_disk * _CELL_BYTES, (end - self._on_disk) * _CELL_BYTES)
+            self._on_disk = end
+
     def _append_name(self, line: bytes) -> None:
         """Append a line whole or not at all: what follows a torn line would not be read."""
-        end = os.fstat(self._names).st_size
         try:
             written = os.write(self._names, line)
         except OSError:
-            os.ftruncate(self._names, end)
+            os.ftruncate(self._names, self._names_bytes)
             raise
         if written < len(line):
-            os.ftruncate(self._names, end)
+            os.ftruncate(self._names, self._names_bytes)
             raise OSError(errno.ENOSPC, "no space for the name of another group of counters")
+        self._names_bytes += written
 
     def gauge(self, family: Family, labels: tuple[str, ...]) -> int:
         """Like `group`, with its cells set to zero: what a former process held is not held now."""
