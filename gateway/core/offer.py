@@ -112,7 +112,7 @@ class Decoder:
             with memoryview(buffer) as view:
                 try:
                     messages.append(self._decoder.decode(view[at + _LENGTH.size : end]))
-                except msgspec.MsgspecError as error:
+                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                     raise FrameError(str(error)) from error
             at = end
         if at:

@@ -79,3 +79,17 @@ def test_a_large_message_is_not_searched_again_with_every_read() -> None:
     offer = Offer(1, "", 0, 0, 0, "", "", "POST", "/", b"", b"x" * 1_000_000, 200, "", "", "", b"y" * 1_000_000)
     wire = encode(offer)
     assert decoded(cut_at(wire, range(0, len(wire), 1000))) == [offer]
+
+
+@given(message=messages, at=st.integers(4, 400), byte=st.integers(0, 255))
+def test_a_changed_byte_is_another_message_or_refused(message: Message, at: int, byte: int) -> None:
+    wire = bytearray(encode(message))
+    wire[min(at, len(wire) - 1)] = byte
+    with suppress(FrameError):
+        decoded([bytes(wire)])
+
+
+def test_text_that_is_not_utf8_is_refused() -> None:
+    payload = b"\x93\xa1l\x00\x91\xa2\x00\x80"
+    with pytest.raises(FrameError):
+        Decoder().feed(struct.pack(">I", len(payload)) + payload)
