@@ -60,9 +60,11 @@ class Standing:
                 while not self._is_at_rest():
                     await asyncio.sleep(REST_LOOKS_EVERY_S)
                     await self.look()
+                # The counts of a report may be younger than its pairs; those of the next one are all there.
+                await self.look()
         except TimeoutError:
             return False
-        return True
+        return not self.trouble
 
     def challengers(self) -> Iterator[tuple[str, ChallengerReport]]:
         """The challengers of the configuration in force, by name."""
@@ -70,7 +72,11 @@ class Standing:
             yield from ((name, one) for name, one in self.report.challengers.items() if one.active)
 
     def _is_at_rest(self) -> bool:
-        return self.report is not None and all(one.balanced for one in self.report.challengers.values())
+        return (
+            not self.trouble
+            and self.report is not None
+            and all(one.balanced for one in self.report.challengers.values())
+        )
 
     async def _get(self, path: str, kind: type[Asked]) -> Asked | None:
         request = f"GET {path} HTTP/1.1\r\nhost: ".encode() + self._caller.authority + b"\r\n\r\n"
