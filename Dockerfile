@@ -12,6 +12,7 @@ RUN python -m pip install --require-hashes --no-deps -r requirements/build.lock 
     && /opt/tiltyard/bin/python -m pip install --require-hashes --no-deps -r requirements/run.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
+COPY configs/demo.yaml configs/
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && /opt/tiltyard/bin/python -m pip install --no-index --no-deps /dist/*.whl \
     && /opt/tiltyard/bin/python -m pip uninstall --yes pip

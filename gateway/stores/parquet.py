@@ -94,6 +94,7 @@ class ParquetPairs:
         """Ask a question of a view that holds until it is answered."""
         for _ in range(ATTEMPTS):
             try:
+                self._keep_scratch()
                 with view(self._directories, Path(self._scratch.name), wanted) as seen:
                     return self._answer(seen, ask)
             except MovedOn:
@@ -105,6 +106,13 @@ class ParquetPairs:
                     raise PairStoreError(f"cannot read pairs: {duck.reason(error)}") from error
                 wanted = replace(wanted, strictly=True)
         raise PairStoreError("pairs are rolled faster than they can be read")
+
+    def _keep_scratch(self) -> None:
+        """Make the scratch directory again if somebody cleared the place for temporary files."""
+        if not self._empty.exists():
+            scratch = Path(self._scratch.name)
+            scratch.mkdir(mode=0o700, exist_ok=True)
+            _make_empty_file(self._database, scratch)
 
     def _answer(self, seen: View, ask: Callable[[Question], _Answer]) -> _Answer:
         # An empty file is read with the others, so that there always is one and all columns are there.

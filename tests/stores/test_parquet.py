@@ -1,6 +1,7 @@
 """The Parquet store: damage, full disks, many files, old files, memory, and readers beside everything."""
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -513,3 +514,18 @@ def test_large_bodies_are_rolled_in_little_memory(tmp_path: Path) -> None:
         cwd=Path(__file__).parents[2],
     )
     assert int(child.stdout) < 200
+
+
+def test_a_cleaned_out_temporary_directory_does_not_end_reading(
+    shadow: Shadow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    store = ParquetPairs(shadow.state)
+    appended = shadow.append({})
+    for scratch in temporary.iterdir():
+        shutil.rmtree(scratch)
+
+    assert seen_ids(store) == ids_of(appended)
+    store.close()
