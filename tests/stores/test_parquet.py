@@ -523,7 +523,7 @@ def test_a_cleaned_out_temporary_directory_does_not_end_reading(
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     store = ParquetPairs(shadow.state)
-    appended = shadow.append({})
+    appended = shadow.append(MISMATCH)
     for scratch in temporary.iterdir():
         shutil.rmtree(scratch)
 
