@@ -120,6 +120,9 @@ class Edge:
         """The last line of a request's life: count it, offer it to the shadow, log it."""
         route = exchange.route
         if route is not None:
+            if not exchange.outcome:
+                # A defect of ours; the connection answers it.
+                exchange.outcome, exchange.status, exchange.code = "5xx", 500, Problem.INTERNAL.code
             started, done = exchange.upstream_started, exchange.upstream_done
             # A whole answer is passed on at once: its end at the backend is its end here, to a few microseconds.
             now = done if done and exchange.finished else time.monotonic()

@@ -67,26 +67,30 @@ def _replica(exchange: Exchange, route: Route) -> Pool:
     replicas = route.replicas
     if len(replicas.pools) == 1:
         return replicas.pools[0]
-    return replicas.choose(sequence_of(exchange.body, exchange.field(HEAD_LENGTH_FIELD)))
+    if exchange.pool is None:
+        # Once per request: a second look would take the turn of another.
+        exchange.pool = replicas.choose(sequence_of(exchange.body, exchange.field(HEAD_LENGTH_FIELD)))
+    return exchange.pool
 
 
 def _call(exchange: Exchange, route: Route, pool: Pool, connection: ClientConnection) -> Answer:
     """Write the whole request."""
     exchange.pool, exchange.connection = pool, connection
-    _call_begins(exchange, route)
+    exchange.upstream_started = time.monotonic()
+    _bound_answer(exchange, route, exchange.upstream_started)
     body = exchange.take()
     if exchange.body_copy is not None:
         exchange.keep_request(body)
-    framing = b"content-length: %d\r\n\r\n" % len(body) if body or exchange.method == "POST" else b"\r\n"
+    framed = body or exchange.method == "POST" or exchange.length is not None
+    framing = b"content-length: %d\r\n\r\n" % len(body) if framed else b"\r\n"
     exchange.whole = data = b"".join((_start(exchange, route, pool), _section(exchange), framing, body))
     flow = exchange.flow
     assert flow is not None
     return connection.call(flow, data, whole=True, head_only=exchange.method == "HEAD")
 
 
-def _call_begins(exchange: Exchange, route: Route) -> None:
+def _bound_answer(exchange: Exchange, route: Route, now: float) -> None:
     """From here on the backend's own time runs, where it is shorter than the request's."""
-    exchange.upstream_started = now = time.monotonic()
     if route.version.timeout_s < route.model.timeout_s:
         exchange.expect_by(min(exchange.deadline, now + route.version.timeout_s))
 
@@ -114,12 +118,14 @@ async def _send_streaming(exchange: Exchange, route: Route, flow: Flow) -> Answe
     """Call while the body is still coming in; an answer that comes early ends the sending."""
     pool = route.replicas.choose()
     connection = await connect(exchange, pool, flow)
-    _call_begins(exchange, route)
+    exchange.upstream_started = time.monotonic()
     length = exchange.length
     framing = b"transfer-encoding: chunked\r\n\r\n" if length is None else b"content-length: %d\r\n\r\n" % length
     head = b"".join((_start(exchange, route, pool), _section(exchange), framing))
     answer = connection.call(flow, head, whole=False)
     await _send_body(exchange, route, connection, answer)
+    # The time of a client that sends slowly is not the backend's.
+    _bound_answer(exchange, route, time.monotonic())
     return answer
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gateway.core.flow import pause
 from gateway.core.ids import valid_client_id
-from gateway.core.problems import CONTENT_TYPE, Problem, Refusal
+from gateway.core.problems import Problem, Refusal
 from gateway.core.snapshot import Network
 from gateway.edge.client_address import client_address, trusted_peer
 from gateway.edge.exchange import Exchange
@@ -117,8 +117,7 @@ def admit(edge: Edge, exchange: Exchange, route: Route) -> Refusal | None:
     """Whether the request may go on to its model; from here on its time is bounded."""
     exchange.route = route
     if exchange.method not in route.methods:
-        allowed = ", ".join(sorted(route.methods)).encode()
-        return Refusal(Problem.METHOD_NOT_ALLOWED, f"{exchange.method} does not fit this path", ((b"allow", allowed),))
+        return _method_refused(exchange, route)
     for guard in GUARDS:
         refusal = guard(exchange, route)
         if refusal is not None:
@@ -136,12 +135,13 @@ def answer_without_backend(edge: Edge, exchange: Exchange, route: Local | Refusa
     if isinstance(route, Refusal):
         refuse(edge, exchange, refusal or route)
         return
+    if exchange.method not in route.methods:
+        refuse(edge, exchange, _method_refused(exchange, route))
+        return
     lines = [_JSON, b"x-request-id: %b\r\n" % exchange.request_id.encode(), edge.date.now()]
-    if exchange.method in route.methods:
-        exchange.status, body = route.answer()
-    else:
-        exchange.status, body = 405, Refusal(Problem.METHOD_NOT_ALLOWED, "only GET fits").body(exchange.request_id)
-        lines[0] = b"content-type: %b\r\nallow: GET, HEAD\r\n" % CONTENT_TYPE
+    if exchange.client_id:
+        lines.append(b"x-client-request-id: %b\r\n" % exchange.client_id)
+    exchange.status, body = route.answer()
     exchange.reply(exchange.status, lines, body)
 
 
@@ -156,6 +156,8 @@ def refuse(edge: Edge, exchange: Exchange, refusal: Refusal) -> None:
     lines, body = edge.problem(exchange.request_id, refusal)
     if exchange.client_id:
         lines.append(b"x-client-request-id: %b\r\n" % exchange.client_id)
+    if exchange.route is not None:
+        lines.append(b"x-model-version: %b\r\n" % exchange.route.version.name.encode())
     exchange.reply(exchange.status, lines, body)
 
 
@@ -167,8 +169,15 @@ _OUTCOMES = {
 }
 
 
+def _method_refused(exchange: Exchange, route: Route | Local) -> Refusal:
+    allowed = ", ".join(sorted(route.methods)).encode()
+    return Refusal(Problem.METHOD_NOT_ALLOWED, f"{exchange.method} does not fit this path", ((b"allow", allowed),))
+
+
 def _overdue(exchange: Exchange) -> Refusal:
-    if exchange.complete:
+    connection = exchange.connection
+    # A backend that does not read holds up the client's body, too.
+    if exchange.complete or (connection is not None and connection.congested):
         return Refusal(Problem.UPSTREAM_TIMEOUT, "the backend did not answer in the time the request has")
     return Refusal(Problem.REQUEST_TIMEOUT, "the body did not arrive in the time the request has")
 
