@@ -29,9 +29,12 @@ from tests.support.wire_client import WireClient
 Result = TypeVar("Result")
 Json = dict[str, Any]
 
+LOGGED = "a file of its own"
+"""Value of `access_log` for an edge whose log is to be read."""
+
 
 class EdgeUnderTest:
-    """Serves from construction to `close`. `settings` are those of a configuration file; the access log is a file."""
+    """Serves from construction to `close`. `settings` are those of a configuration file."""
 
     def __init__(self, directory: Path, settings: Mapping[str, object], host: str = "127.0.0.1"):
         self.directory = directory
@@ -119,7 +122,8 @@ class EdgeUnderTest:
     # -- the worker's side --
 
     def _compiled(self, settings: Mapping[str, object]) -> Any:
-        return snapshot({"access_log": str(self.log_path), **settings, "state": str(self.directory)})
+        log = str(self.log_path) if settings.get("access_log") == LOGGED else "off"
+        return snapshot({**settings, "access_log": log, "state": str(self.directory)})
 
     def _run(self) -> None:
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
