@@ -10,9 +10,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
-from gateway.core.counters import Counters
-from gateway.core.metrics import CHALLENGER_DURATION, JOURNAL, SHADOW, SKIP_REASONS, TAKEN, UNSTORED_REASONS
+from gateway.core.counters import Counters, read
+from gateway.core.metrics import (
+    CHALLENGER_DURATION,
+    JOURNAL,
+    OFFERED,
+    SHADOW,
+    SKIP_REASONS,
+    TAKEN,
+    UNSTORED_REASONS,
+)
 
 _SKIPS = tuple(f"skipped_{reason}" for reason in SKIP_REASONS)
 _OUTCOMES = ("ok", "error", "timeout", "cancelled")
@@ -74,6 +83,22 @@ class Ledger:
                 self.account(model, challenger).add("skipped_shadow_lost", lost)
                 lost_in_all += lost
         return lost_in_all
+
+    def settle_gone(self, directory: Path) -> int:
+        """No worker runs, and some may never come back: settle what their books below `directory` say. Returns how much
+        was lost.
+        """
+        handed_over: dict[str, Counter[tuple[str, str]]] = {}
+        for reading in read(directory):
+            if reading.family == OFFERED.name:
+                # What was eligible and not skipped was handed over, or died with the queue.
+                sign = 1 if reading.field == "eligible" else -1
+                model, challenger = reading.labels
+                handed_over.setdefault(reading.process, Counter())[model, challenger] += sign * reading.value
+        return sum(
+            self.settle_connection(worker, [(*labels, count) for labels, count in counts.items()])
+            for worker, counts in handed_over.items()
+        )
 
     def settle_start(self) -> None:
         """What a former process had taken and not brought to an end is lost, or was cancelled in flight."""

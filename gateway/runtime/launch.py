@@ -19,8 +19,10 @@ import setproctitle
 
 from gateway.core.config import Gateway, canonical
 from gateway.core.configfile import load_config
+from gateway.core.counters import Counters
 from gateway.core.logs import capture_logging, log, name_process
 from gateway.core.snapshot import compile_snapshot
+from gateway.evidence.ledger import Ledger
 from gateway.runtime.fleet import Site
 from gateway.runtime.places import (
     PlaceTaken,
@@ -59,6 +61,7 @@ def _run(config_path: Path, config: Gateway, workers: int, module: str) -> int:
     with ExitStack() as stack:
         held = StateDirectory.hold(config.state)
         stack.callback(held.release)
+        _settle_books(config.state / "counters")
         runtime_directory = make_runtime_directory()
         stack.callback(shutil.rmtree, runtime_directory, ignore_errors=True)
         site = Site(
@@ -75,3 +78,18 @@ def _run(config_path: Path, config: Gateway, workers: int, module: str) -> int:
             return await Supervisor(site, held, configurations, workers, module).run()
 
         return asyncio.run(supervise())
+
+
+def _settle_books(directory: Path) -> None:
+    """Before any process runs: count what died with workers of a gateway that was killed, also with those that will not
+    come back because there are fewer now.
+    """
+    try:
+        counters = Counters(directory, "shadow")
+        lost = Ledger(counters).settle_gone(directory)
+        counters.close()
+    except OSError as error:
+        log("books-not-settled", "warning", cause=str(error))
+        return
+    if lost:
+        log("offers-lost", "warning", count=lost)

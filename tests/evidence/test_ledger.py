@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.metrics import CHALLENGER_DURATION, SHADOW
+from gateway.core.metrics import CHALLENGER_DURATION, OFFERED, SHADOW
 from gateway.evidence.ledger import Ledger
-from tests.support.shadowing import AT_REST, books, counted, imbalance, taken
+from tests.support.shadowing import AT_REST, accounting, books, counted, imbalance, taken
 
 
 def take(ledger: Ledger, count: int, worker: str = "worker-0", challenger: str = "2") -> None:
@@ -93,6 +93,25 @@ def test_a_worker_whose_books_are_gone_takes_nothing_back(tmp_path: Path) -> Non
 
     assert ledger.settle_connection("worker-0", [("m", "2", 3)]) == 0
     assert (taken(tmp_path), counted(tmp_path)) == (10, {})
+
+
+def test_workers_that_will_not_come_back_are_settled_from_their_books(tmp_path: Path) -> None:
+    for worker, eligible in (("worker-0", 9), ("worker-1", 5), ("worker-7", 0)):
+        theirs = books(tmp_path, worker)
+        at = theirs.group(OFFERED, ("m", "2"))
+        theirs.cells[at + OFFERED.at("eligible")] += eligible
+        theirs.cells[at + OFFERED.at("too_large")] += min(2, eligible)
+        theirs.close()
+    ledger = Ledger(books(tmp_path))
+    take(ledger, 4, "worker-0")
+    ledger.account("m", "2").add("sampled_out", 4)
+
+    assert ledger.settle_gone(tmp_path) == 6
+    assert ledger.settle_gone(tmp_path) == 0
+
+    assert counted(tmp_path) == {"sampled_out": 4, "skipped_shadow_lost": 6}
+    assert accounting(tmp_path).balanced
+    assert imbalance(tmp_path) == AT_REST
 
 
 def test_a_start_settles_what_the_former_process_left_open(tmp_path: Path) -> None:
