@@ -191,7 +191,7 @@ class Exchange:
     def abort(self) -> None:
         """Cut the connection: the client must see that the answer is not whole."""
         self.keep_alive = False
-        self._connection.abort()
+        self._connection.cut()
 
     # -- what the connection tells ------------------------------------------------------------------------------------
 

@@ -14,9 +14,12 @@ being served, and keeps the deadlines.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 import time
 from collections import deque
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, Protocol, cast
 
 from gateway.core.flow import Flow
@@ -28,6 +31,8 @@ from gateway.http1.reader import BODY, DEAF, HEAD, IDLE, RequestReader
 
 _RECHECK_S = 1.0
 _LINGER_BYTES = 1024 * 1024
+_RESET = struct.pack("ii", 1, 0)
+"""Linger for no time: closing sends RST instead of FIN."""
 
 
 class Application(Protocol):
@@ -204,7 +209,7 @@ class ServerConnection(asyncio.Protocol):
                 exchange.reply(status, lines, body)
         if not exchange.finished:
             self._queue.clear()
-            self.abort()
+            self.cut()
         elif not exchange.keep_alive:
             self._queue.clear()
             self._reader.rejection = None
@@ -249,8 +254,18 @@ class ServerConnection(asyncio.Protocol):
         if self._discarded > _LINGER_BYTES and not self._queue:
             self.abort()
 
+    def cut(self) -> None:
+        """End the connection so that the client sees that its answer is not whole: by a reset, because a body may
+        have nothing but the end of its connection to say where it ends.
+        """
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and not self.transport.is_closing():
+            with suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self.abort()
+
     def abort(self) -> None:
-        """Cut the connection without a clean end."""
+        """End the connection at once."""
         self._reader.close()
         self.transport.abort()
 
