@@ -41,7 +41,7 @@ def test_killed_worker_loses_only_its_requests(tmp_path: Path) -> None:
             assert len(load.answers) > 100
             assert gateway.metric("tiltyard_process_restarts_total", role="worker") == KILLS
             found = at_rest(gateway)
-            # Eligible is what the champion has answered, whether or not the client still got it.
-            assert len(load.answers) <= found.eligible <= len(load.answers) + len(load.failures)
+            # A kill may fall between an answer's last byte and its count: of one request, a worker does one at a time.
+            assert len(load.answers) - KILLS <= found.eligible <= len(load.answers) + len(load.failures)
             assert kept(gateway.state) == found.stored
             assert httpx2.get(f"{gateway.inference}/readyz", trust_env=False).status_code == 200
