@@ -33,11 +33,7 @@ def committed_files() -> list[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
     if listed.returncode == 0 and listed.stdout:
         return [ROOT / name for name in listed.stdout.decode().split("\0") if name]
-    return [
-        path
-        for path in ROOT.rglob("*")
-        if not SKIPPED_FOLDERS.intersection(path.relative_to(ROOT).parts)
-    ]
+    return [path for path in ROOT.rglob("*") if not SKIPPED_FOLDERS.intersection(path.relative_to(ROOT).parts)]
 
 
 def findings(name: Path, content: bytes) -> list[str]:

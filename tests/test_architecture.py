@@ -11,9 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 GATEWAY = ROOT / "gateway"
 MODULES = sorted(GATEWAY.rglob("*.py"))
-SOURCES = sorted(
-    path for folder in ("gateway", "tests", "loadtests") for path in (ROOT / folder).rglob("*.py")
-)
+SOURCES = sorted(path for folder in ("gateway", "tests", "loadtests") for path in (ROOT / folder).rglob("*.py"))
 
 LONGEST_MODULE = 600
 LONGEST_FUNCTION = 60
@@ -49,9 +47,7 @@ def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 
 def test_planes_keep_to_their_imports() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
-    outcome = subprocess.run(
-        [linter, "--no-logo", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    outcome = subprocess.run([linter, "--no-logo", "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
@@ -89,9 +85,7 @@ def test_every_name_tells_what_it_holds() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    silent = [
-        name_of(path) for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))
-    ]
+    silent = [name_of(path) for path in MODULES if not ast.get_docstring(ast.parse(path.read_text()))]
     assert silent == []
 
 

@@ -83,9 +83,7 @@ esac
 """
 
 
-def test_a_tree_that_is_set_up_is_left_alone_until_a_lock_changes(
-    tree: Path, machine: Path
-) -> None:
+def test_a_tree_that_is_set_up_is_left_alone_until_a_lock_changes(tree: Path, machine: Path) -> None:
     install(machine, "python3", STAND_IN)
     environment = {"PATH": str(machine)}
 
