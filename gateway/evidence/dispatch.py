@@ -6,6 +6,10 @@ snapshot, also while the configuration changes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
 from gateway.core.offer import Offer
 from gateway.core.offer import Route as RouteMessage
 from gateway.core.snapshot import Challenger, Model, Snapshot
@@ -17,7 +21,23 @@ from gateway.evidence.sampling import sampled
 from gateway.evidence.shadow_call import CallCancelled, ShadowCaller
 from gateway.upstream.replicas import Registry
 
-KEPT_SNAPSHOTS = 64
+KEPT_SNAPSHOTS: Final = 64
+KEPT_MODELS: Final = 20_000
+"""Models in all former snapshots together; the last two snapshots are kept whatever they have."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is kept of a snapshot: models with challengers, because offers name no others."""
+
+    id: str
+    models: Mapping[str, Model]
+    max_age_s: float
+
+    def challenger(self, model: str, name: str) -> Challenger | None:
+        """A challenger of one of its models."""
+        found = self.models.get(model)
+        return next((one for one in found.challengers if one.version.name == name), None) if found else None
 
 
 class Dispatch:
@@ -28,17 +48,23 @@ class Dispatch:
         self._caller = caller
         self._budget = Budget(0)
         self._registry = Registry()
-        self._snapshots: dict[str, Snapshot] = {}
+        self._snapshots: dict[str, _Known] = {}
+        self._has_forgotten = False
         self._lanes: dict[tuple[str, str], Lane] = {}
 
     # -- snapshots -------------------------------------------------------------------------------------------------
 
     def remember(self, snapshot: Snapshot) -> None:
         """Know a snapshot, because offers name the one they were made under."""
-        self._snapshots.pop(snapshot.id, None)
-        self._snapshots[snapshot.id] = snapshot
-        while len(self._snapshots) > KEPT_SNAPSHOTS:
-            del self._snapshots[next(iter(self._snapshots))]
+        snapshots = self._snapshots
+        snapshots.pop(snapshot.id, None)
+        models = {name: model for name, model in snapshot.models.items() if model.challengers}
+        snapshots[snapshot.id] = _Known(snapshot.id, models, snapshot.config.shadow.max_age)
+        kept = sum(len(known.models) for known in snapshots.values())
+        while len(snapshots) > KEPT_SNAPSHOTS or (kept > KEPT_MODELS and len(snapshots) > 2):
+            oldest = snapshots.pop(next(iter(snapshots)))
+            kept -= len(oldest.models)
+            self._has_forgotten = True
 
     def use(self, snapshot: Snapshot) -> None:
         """Make a snapshot the present one."""
@@ -46,9 +72,22 @@ class Dispatch:
         self._budget.limit = snapshot.config.shadow.queue_bytes
 
     def expire_idle(self, now: float) -> None:
-        """Close connections that have been idle for long."""
+        """Close connections that have been idle for long, and let go of what no snapshot names any more."""
+        if self._has_forgotten:
+            self._has_forgotten = False
+            self._tidy()
         for pool in self._registry.pools():
             pool.expire_idle(now)
+
+    def _tidy(self) -> None:
+        named = {
+            key: [found for known in self._snapshots.values() if (found := known.challenger(*key))]
+            for key in self._lanes
+        }
+        for key, challengers in named.items():
+            if not challengers and self._lanes[key].idle:
+                del self._lanes[key]
+        self._registry.keep_only({self._registry.of(one.version) for found in named.values() for one in found})
 
     def knows(self, snapshot_id: str) -> bool:
         """Whether offers made under this snapshot can be brought to their lanes."""
@@ -63,11 +102,10 @@ class Dispatch:
         """
         snapshot = self._snapshots.get(route.snapshot_id)
         model = snapshot.models.get(route.model) if snapshot is not None else None
-        known = {c.version.name: c for c in model.challengers} if model is not None else {}
         comparator = _comparator(model) if model is not None else None
         plans: list[Plan | Account] = []
         for name in route.challengers:
-            challenger = known.get(name)
+            challenger = snapshot.challenger(route.model, name) if snapshot is not None else None
             if snapshot is None or model is None or challenger is None or comparator is None:
                 plans.append(self._ledger.account(route.model, name))
             else:
@@ -121,7 +159,7 @@ class Dispatch:
                 if job.flow is not None:
                     job.flow.throw(CallCancelled())
 
-    def _plan(self, snapshot: Snapshot, model: Model, challenger: Challenger, comparator: Comparator) -> Plan:
+    def _plan(self, snapshot: _Known, model: Model, challenger: Challenger, comparator: Comparator) -> Plan:
         key = (model.name, challenger.version.name)
         lane = self._lanes.get(key)
         if lane is None:
@@ -133,7 +171,7 @@ class Dispatch:
             comparator=comparator,
             replicas=self._registry.of(challenger.version),
             lane=lane,
-            max_age_s=snapshot.config.shadow.max_age,
+            max_age_s=snapshot.max_age_s,
         )
 
 

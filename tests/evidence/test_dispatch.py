@@ -9,6 +9,7 @@ import pytest
 from gateway.core.offer import Offer
 from gateway.core.offer import Route as RouteMessage
 from gateway.core.snapshot import Snapshot
+from gateway.evidence import dispatch
 from gateway.evidence.dispatch import KEPT_SNAPSHOTS, Dispatch
 from gateway.evidence.lane import Job, Plan
 from gateway.evidence.ledger import Account, Ledger
@@ -180,6 +181,42 @@ def test_a_snapshot_that_comes_again_is_the_newest(tmp_path: Path) -> None:
 
     assert desk.dispatch.knows(snapshots[0].id)
     assert not desk.dispatch.knows(snapshots[1].id)
+
+
+def test_large_configurations_are_not_kept_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of ten thousand models takes a hundred megabytes."""
+    monkeypatch.setattr(dispatch, "KEPT_MODELS", 3)
+    snapshots = [snapshot_of("2", settings={"queue_items": number + 1}) for number in range(5)]
+    without = snapshot_of()
+    desk = Desk(tmp_path, *snapshots, without)
+
+    known = [desk.dispatch.knows(snapshot.id) for snapshot in (*snapshots, without)]
+
+    assert known == [False, False, True, True, True, True]
+    monkeypatch.setattr(dispatch, "KEPT_MODELS", 0)
+    desk.dispatch.use(snapshots[0])
+    assert [desk.dispatch.knows(one.id) for one in (*snapshots, without)] == [True, False, False, False, False, True]
+
+
+def test_what_no_snapshot_names_any_more_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "KEPT_SNAPSHOTS", 2)
+    desk = Desk(tmp_path)
+    for number in range(5):
+        snapshot = snapshot_of("2", f"old-{number}", urls={"2": f"http://127.0.0.1:{9000 + number}"})
+        desk.dispatch.use(snapshot)
+        desk.take(a_route(snapshot), *offers(1))
+    assert len(list(desk.dispatch._registry.pools())) == 10
+
+    desk.dispatch.expire_idle(0.0)
+    lanes = set(desk.dispatch._lanes)
+    assert lanes == {("m", "2"), *(("m", f"old-{number}") for number in range(5))}
+    desk.end_all()
+    desk.dispatch.use(snapshot)
+    desk.dispatch.remember(snapshot_of("2", settings={"queue_items": 9}))
+    desk.dispatch.expire_idle(0.0)
+
+    assert set(desk.dispatch._lanes) == {("m", "2"), ("m", "old-4")}
+    assert {pool.target.port for pool in desk.dispatch._registry.pools()} == {9, 9004}
 
 
 def test_the_budget_of_bytes_is_that_of_the_present_snapshot(tmp_path: Path) -> None:
