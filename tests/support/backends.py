@@ -229,20 +229,26 @@ class Backend:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        running: set[asyncio.Task[None]] = set()
+        running: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
             task = asyncio.ensure_future(self._converse(reader, writer))
-            running.add(task)
-            task.add_done_callback(running.discard)
+            running[task] = writer
+            task.add_done_callback(running.pop)
 
         server = await asyncio.start_server(connected, sock=self._listener)
         await self._stop.wait()
         server.close()
-        for task in list(running):
+        # What was accepted just now becomes a connection within a few turns of the loop. A task that is cancelled
+        # before its first step closes nothing, so the connections are closed here.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        ending = dict(running)
+        for task, writer in ending.items():
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+            writer.close()
+        await asyncio.gather(*ending, return_exceptions=True)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(writer)

@@ -86,7 +86,8 @@ class EdgeUnderTest:
         return self.does(lambda: self.edge.table.snapshot.id)
 
     def counted(self, family: str, *labels: str) -> dict[str, int]:
-        """The counters of one group that are not zero."""
+        """The counters of one group that are not zero, once the loop has finished what it is doing."""
+        self.does(lambda: None)
         group = totals(self.directory / "counters").get((family, labels), {})
         return {field: value for field, value in group.items() if value}
 
