@@ -20,7 +20,7 @@ from typing import cast
 
 from gateway.core.counters import Counters
 from gateway.core.metrics import OFFERED, SKIP_REASONS
-from gateway.core.offer import Hello, Lost, Offer, Route, encode
+from gateway.core.offer import MAX_MESSAGE_BYTES, Hello, Lost, Offer, Route, encode
 from gateway.core.snapshot import Model
 
 FLUSH_AFTER_S = 0.002
@@ -93,6 +93,9 @@ class Tap(asyncio.Protocol):
             self._drop(tapped, offer, "shutdown" if self._closing else "queue_full")
             return
         frame = encode(offer)
+        if len(frame) > MAX_MESSAGE_BYTES:
+            self._drop(tapped, offer, "too_large")
+            return
         if self._lost and tapped.model in self._lost:
             frame = encode(Lost(tapped.number, _named(self._lost[tapped.model]))) + frame
         if self._queued_bytes + len(frame) > self.queue_bytes:
@@ -171,7 +174,8 @@ class Tap(asyncio.Protocol):
         """The shadow process is gone or has closed; connect again."""
         self._transport = None
         self._idle.set()
-        if not self._closing:
+        connecting = self._connecting is not None and not self._connecting.done()
+        if not self._closing and not connecting:
             self.start()
 
     def pause_writing(self) -> None:
