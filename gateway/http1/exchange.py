@@ -91,13 +91,14 @@ class Exchange:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     async def gather(self, limit: int, buffer: int) -> bool:
-        """Wait until the whole body is here (True), or more of it than `buffer` bytes.
+        """Wait until the whole body is here (True), or more of it than `buffer` bytes or than is read ahead.
 
         Raises BodyBroken when the body is larger than `limit` bytes or breaks its framing.
         """
         self.check_size(limit)
         while not self.complete:
-            if self.buffered > buffer or (self.length or 0) > buffer:
+            # A connection keeps the limits it was made with, and may read ahead less than `buffer`.
+            if self.buffered > buffer or (self.length or 0) > buffer or self._connection.reading_paused:
                 return False
             await self.more()
             self.check_size(limit)
@@ -114,8 +115,10 @@ class Exchange:
 
     async def read_body(self, limit: int) -> bytes:
         """The whole body. Raises BodyBroken like `gather`."""
-        await self.gather(limit, limit)
-        return self.take()
+        parts: list[bytes] = []
+        while not await self.gather(limit, limit):
+            parts.append(self.take())
+        return b"".join((*parts, self.take())) if parts else self.take()
 
     def check_size(self, limit: int) -> None:
         """Raise BodyBroken if the body is, or by its length will be, larger than `limit` bytes."""

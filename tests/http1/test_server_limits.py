@@ -121,6 +121,13 @@ def test_taking_the_body_reads_on() -> None:
         assert message.take() == b"b" * 7
 
 
+def test_a_body_larger_than_the_buffer_is_read_whole_by_whoever_wants_it_whole() -> None:
+    with conversation(echo, limits=Limits(buffer_bytes=100)) as client:
+        client.sends(b"POST /a HTTP/1.1\r\n" + HOST + b"Content-Length: 1000\r\n\r\n")
+        client.sends(*[b"%03d " % number for number in range(250)])
+        assert client.answer().body == b"POST /a " + b"".join(b"%03d " % number for number in range(250))
+
+
 def test_requests_read_ahead_are_bounded() -> None:
     held = Held()
     with conversation(held, limits=LIMITS) as client:
