@@ -95,6 +95,11 @@ class Worker:
         server.should_exit = True
         with suppress(asyncio.CancelledError):
             await self._serving
+        # What has not ended by now is cut, and counted, logged and offered like any other end of a request.
+        for connection in list(edge.connections):
+            connection.cut()
+        while edge.connections:  # noqa: ASYNC110 (a set has no event)
+            await asyncio.sleep(0)
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         await self._tap.close(_TAP_CLOSES_WITHIN_S)
