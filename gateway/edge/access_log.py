@@ -74,17 +74,11 @@ class AccessLog:
 
     async def close(self) -> None:
         """Write what is left."""
-        while self._lines or self._scheduled:
-            if self._lines and not self._scheduled:
-                self._scheduled = True
-                self._flush()
+        while self._scheduled:  # noqa: ASYNC110 (the end of a write is no event)
             await asyncio.sleep(FLUSH_EVERY_S / 4)
 
     def _flush(self) -> None:
         lines, self._lines = self._lines, []
-        if not lines:
-            self._scheduled = False
-            return
         lines.append(b"")
         writing = self._loop.run_in_executor(None, self._write, b"\n".join(lines))
         writing.add_done_callback(lambda done: self._flushed(done, len(lines) - 1))

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.core.counters import Counters
 from gateway.core.metrics import ACCESS_LOG
-from gateway.edge.access_log import MAX_PENDING_BYTES, AccessLog, Line
+from gateway.edge.access_log import FLUSH_EVERY_S, MAX_PENDING_BYTES, AccessLog, Line
 from tests.edge.conftest import StartEdge
 from tests.support.backends import answers, hangs
 from tests.support.edges import LOGGED
@@ -257,6 +257,22 @@ async def test_a_slow_disk_holds_up_nobody_and_what_it_cannot_take_is_counted(pi
     await log.close()
     assert (written(counters), lost(counters)) == (held, offered - held)
     assert await reading == held
+
+
+@on_event_loop
+async def test_lines_that_come_while_others_are_written_follow(pipe: Path, counters: Counters) -> None:
+    log = AccessLog(str(pipe), counters, asyncio.get_running_loop())
+    log.write(LINE)
+    await asyncio.sleep(2 * FLUSH_EVERY_S)
+    log.write(LINE)
+
+    def read() -> int:
+        with pipe.open("rb") as reader:
+            return sum(reader.readline() == msgspec.json.encode(LINE) + b"\n" for _ in range(2))
+
+    reading = asyncio.ensure_future(asyncio.to_thread(read))
+    await log.close()
+    assert await reading == written(counters) == 2
 
 
 @on_event_loop

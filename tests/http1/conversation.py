@@ -129,6 +129,7 @@ def conversation(
         client.is_gone()
         assert application.crashes == []
         assert application.connections == set()
+        assert client.transport.too_late == b"", "written after the end"
 
 
 # -- ways to serve -----------------------------------------------------------------------------------------------------

@@ -224,6 +224,19 @@ def test_the_next_request_has_a_time_of_its_own() -> None:
         assert held.ended == ["overdue", "overdue"]
 
 
+def test_a_request_that_is_overdue_takes_no_time_from_the_head_behind_it() -> None:
+    held = Held(within_s=3.0)
+    with conversation(held) as client:
+        client.sends(request())
+        client.sends(b"GET / HTT")
+        client.waits(3.1)
+        assert client.statuses == [504]
+        client.waits(6.8)
+        assert client.statuses == [504]
+        client.waits(0.3)
+        assert client.statuses == [504, 408]
+
+
 def test_a_request_without_a_deadline_may_take_for_ever() -> None:
     held = Held()
     with conversation(held) as client:
