@@ -30,6 +30,8 @@ from gateway.core.snapshot import Snapshot
 POLL_S: Final = 0.2
 SETTLE_S: Final = 0.05
 SETTLE_LOOKS: Final = 10
+COUNTERS_BYTES: Final = 4096
+"""Disk that the counters of one version or challenger take in one process, amply."""
 
 
 class Signature(NamedTuple):
@@ -106,6 +108,7 @@ class Reloader:
         self._waiters: list[asyncio.Future[Outcome]] = []
         self.last = Outcome("unchanged", "")
         """What the last pass led to; before the first one, that what was started with is in force."""
+        self._reloads = counters.group(RELOADS, ())
         self._ok = counters.gauge(RELOAD_OK, ())
         counters.cells[self._ok] = 1
 
@@ -188,6 +191,8 @@ class Reloader:
             fixed = needs_restart(self._in_force.config, found.config)
             if fixed:
                 return self._refused(tuple(_needs_restart(key) for key in fixed))
+            if room := _no_room(self._in_force.config, found.config):
+                return self._refused((room,))
         errors = await self._supervisor.roll_out(found.config_id, found.document)
         return self._refused(errors) if errors else Outcome("applied", found.config_id)
 
@@ -199,7 +204,7 @@ class Reloader:
         cells = self._counters.cells
         cells[self._ok] = outcome.outcome != "refused"
         if outcome.outcome != "unchanged":
-            cells[self._counters.group(RELOADS, ()) + RELOADS.at(outcome.outcome)] += 1
+            cells[self._reloads + RELOADS.at(outcome.outcome)] += 1
         elif quiet:
             return
         log(
@@ -213,3 +218,23 @@ class Reloader:
 
 def _needs_restart(key: str) -> str:
     return f"{key}: cannot be changed while the gateway runs; restart it to change this key"
+
+
+def _no_room(former: Gateway, config: Gateway) -> str:
+    """What to say where the disk has no room for new counters, or empty: no process could go over to them."""
+    needed = len(_counted(config) - _counted(former)) * (config.workers + 1) * COUNTERS_BYTES
+    if not needed:
+        return ""
+    disk = os.statvfs(config.state)
+    free = disk.f_bavail * disk.f_frsize
+    return "" if free >= needed else f"state: {free} bytes are free on its disk; new counters need up to {needed}"
+
+
+def _counted(config: Gateway) -> set[tuple[str, str, bool]]:
+    """What has counters of its own: each version, and each challenger once more."""
+    return {
+        (name, version, is_challenger)
+        for name, model in config.models.items()
+        for is_challenger, versions in ((False, model.versions), (True, model.challengers))
+        for version in versions
+    }

@@ -70,6 +70,10 @@ class Dispatch:
         """Make a snapshot the present one."""
         self.remember(snapshot)
         self._budget.limit = snapshot.config.shadow.queue_bytes
+        known = self._snapshots[snapshot.id].models.values()
+        self._ledger.open(
+            ((model.name, one.version.name) for model in known for one in model.challengers), snapshot.config.workers
+        )
 
     def expire_idle(self, now: float) -> None:
         """Close connections that have been idle for long, and let go of what no snapshot names any more."""

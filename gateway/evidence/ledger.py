@@ -71,6 +71,15 @@ class Ledger:
         """The cell that counts what one worker handed over for one challenger."""
         return self._counters.group(TAKEN, (worker, model, challenger))
 
+    def open(self, challengers: Iterable[tuple[str, str]], workers: int) -> None:
+        """Have the books of these (model, challenger) now, so that no request of theirs meets a full disk."""
+        names = {f"worker-{index}" for index in range(workers)}
+        names |= {worker for (worker, _, _), _ in self._counters.groups(TAKEN)}
+        for model, challenger in challengers:
+            self.account(model, challenger)
+            for worker in names:
+                self.taken_at(worker, model, challenger)
+
     def settle_connection(self, worker: str, handed_over: Iterable[tuple[str, str, int]]) -> int:
         """A worker connects and says what it has handed over before: what did not come is lost. Returns how much."""
         cells = self._counters.cells

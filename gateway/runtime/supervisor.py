@@ -13,7 +13,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Coroutine, Iterable
-from typing import Final
+from typing import Final, get_args
 
 from gateway.control.status import GatewayStatus
 from gateway.core.counters import Counters
@@ -58,6 +58,8 @@ class Supervisor:
         self._held = held
         self._configurations = configurations
         self._counters = Counters(site.state / "counters", "supervisor")
+        # Had now: where a full disk ends a process, counting that must not keep it from being started again.
+        self._restarts = {role: self._counters.group(RESTARTS, (role,)) for role in get_args(RoleName)}
         wiring = Wiring(
             documents=configurations.documents,
             hear=self._hear,
@@ -200,7 +202,7 @@ class Supervisor:
         )
 
     def _count_restart(self, role: RoleName) -> None:
-        self._counters.cells[self._counters.group(RESTARTS, (role,))] += 1
+        self._counters.cells[self._restarts[role]] += 1
 
     async def _watch(self) -> None:
         """Every second, look for processes whose event loop does not turn."""

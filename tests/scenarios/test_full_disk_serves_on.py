@@ -15,6 +15,8 @@ from tests.support.polling import eventually
 
 ROUND = 300
 DISK = "8m"
+MODELS = 40
+"""More models than there is room left in the last pages of any file."""
 ON_A_SMALL_DISK = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size={DISK} tmpfs "$0" && exec "$@"')
 
 
@@ -25,7 +27,7 @@ def settings(backends: FastBackends) -> Json:
         "champion": "1",
         "challengers": {"2": {}},
     }
-    return config({"m": model}, pairs={"payload": "body"})
+    return config({"m": model, **{f"m{number}": model for number in range(MODELS)}}, pairs={"payload": "body"})
 
 
 def served(gateway: GatewayProcess, path: str = "/models/m/x", status: int = 200, size: int = 500) -> None:
@@ -81,6 +83,18 @@ def filled(state: Path) -> Iterator[None]:
         filler.unlink()
 
 
+@contextmanager
+def on_a_small_disk(tmp_path: Path, one: Json) -> Iterator[GatewayProcess]:
+    """A gateway whose `state` is on a disk of its own, which only it and we see."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    one["state"] = str(disk / "state")
+    gateway = GatewayProcess(tmp_path, one, command=(*ON_A_SMALL_DISK, str(disk), str(TILTYARD), "run"))
+    gateway.state = Path(f"/proc/{gateway.pid}/root{disk}/state")
+    with gateway:
+        yield gateway
+
+
 def may_mount() -> bool:
     return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
 
@@ -88,36 +102,69 @@ def may_mount() -> bool:
 def test_full_disk_serves_on(tmp_path: Path) -> None:
     if not may_mount():
         return  # The test above has shown what one process may show without being root.
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    with FastBackends("answers:1", "answers:2") as backends:
-        one = {**settings(backends), "state": str(disk / "state")}
-        gateway = GatewayProcess(tmp_path, one, command=(*ON_A_SMALL_DISK, str(disk), str(TILTYARD), "run"))
-        gateway.state = Path(f"/proc/{gateway.pid}/root{disk}/state")
-        with gateway:
-            served(gateway)
-            before = at_rest(gateway, eligible=ROUND)
-            pids = gateway.pids()
-            with filled(gateway.state):
-                served(gateway, size=2000)
-                # Things that are counted for the first time now find no room for their names.
-                served(gateway, "/models/nobody/x", 404)
-                served(gateway, "/v2/repository/index", 403)
-                eventually(lambda: account_of(gateway).balanced, "the account balances on a full disk")
-                full = account_of(gateway)
-                identity(full)
-                assert full.eligible == 2 * ROUND
-                assert full.unstored["storage"] > 0
-                assert full.stored + full.unstored["storage"] == 2 * ROUND
-                assert gateway.get("/metrics").status_code == 200
-                assert gateway.get("/readyz").status_code == 200
-                assert gateway.post("/api/reload").status_code == 200
-            served(gateway)
-            after = at_rest(gateway, eligible=3 * ROUND)
+    with FastBackends("answers:1", "answers:2") as backends, on_a_small_disk(tmp_path, settings(backends)) as gateway:
+        served(gateway)
+        before = at_rest(gateway, eligible=ROUND)
+        pids = gateway.pids()
+        with filled(gateway.state):
+            served(gateway, size=2000)
+            # What is counted for the first time now must have its place already.
+            for number in range(MODELS):
+                Load(
+                    gateway.inference, lambda _, number=number: post(f"/models/m{number}/x", b"{}"), 1, 2
+                ).start().join()
+                assert at_rest(gateway, model=f"m{number}", eligible=2).ok == 2
+            served(gateway, "/models/nobody/x", 404)
+            served(gateway, "/v2/repository/index", 403)
+            eventually(lambda: account_of(gateway).balanced, "the account balances on a full disk")
+            full = account_of(gateway)
+            identity(full)
+            assert full.eligible == 2 * ROUND
+            assert full.unstored["storage"] > 0
+            assert full.stored + full.unstored["storage"] == 2 * ROUND
+            assert gateway.get("/metrics").status_code == 200
+            assert gateway.get("/readyz").status_code == 200
+            assert gateway.post("/api/reload").status_code == 200
+        served(gateway)
+        after = at_rest(gateway, eligible=3 * ROUND)
 
-            assert before.stored == ROUND
-            assert after.stored == full.stored + ROUND
-            assert after.unstored == full.unstored
-            assert len(gateway.events("pairs-not-stored")) == 1
-            assert len(gateway.events("pairs-stored-again")) == 1
-            assert gateway.pids() == pids
+        assert before.stored == ROUND
+        assert after.stored == full.stored + ROUND
+        assert after.unstored == full.unstored
+        assert len(gateway.events("pairs-not-stored")) == 1
+        assert len(gateway.events("pairs-stored-again")) == 1
+        assert not gateway.events("request-crashed")
+        assert gateway.pids() == pids
+
+
+def test_on_a_full_disk_what_dies_is_started_again_and_nothing_new_is_begun(tmp_path: Path) -> None:
+    if not may_mount():
+        return
+    with FastBackends("answers:1", "answers:2") as backends, on_a_small_disk(tmp_path, settings(backends)) as gateway:
+        served(gateway)
+        former = gateway.readyz()["config_id"]
+        with filled(gateway.state):
+            for title in ("worker 0", "shadow", "control"):
+                gateway.until_respawned(title, gateway.kill(title))
+                served(gateway)
+            more = {**settings(backends), "state": gateway.settings["state"]}
+            more["models"]["new"] = more["models"]["m"]
+            gateway.write(more)
+            refused = gateway.post("/api/reload")
+            assert refused.status_code == 422
+            assert refused.json()["errors"][0].startswith(
+                "state: 0 bytes are free on its disk; new counters need up to"
+            )
+            served(gateway)
+            # What needs no new counters is done all the same.
+            less = {**settings(backends), "state": gateway.settings["state"]}
+            less["models"]["m"]["challengers"] = {}
+            gateway.write(less)
+            assert gateway.post("/api/reload").status_code == 200
+            assert gateway.readyz()["config_id"] != former
+            served(gateway)
+        gateway.write(more)
+        assert gateway.post("/api/reload").status_code == 200
+        served(gateway, "/models/new/x")
+        at_rest(gateway, model="new", eligible=ROUND)
+        identity(at_rest(gateway, eligible=5 * ROUND))

@@ -56,6 +56,9 @@ class Table:
             open_inference.READY_PATH: ready,
         }
         for model in snapshot.models.values():
+            for version in model.versions:
+                # Had now, also where routes are made as they are asked for: no request must meet a full disk.
+                self._meter(model.name, version)
             if model.protocol == "open-inference":
                 for path in open_inference.paths(model):
                     self._exact[path.here] = self._route(model, path)
