@@ -63,6 +63,7 @@ class Tap(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._connections = 0
+        self._connected_us = 0
         self._routes = 0
         self._paused = False
         self._scheduled = False
@@ -154,6 +155,8 @@ class Tap(asyncio.Protocol):
                 await asyncio.wait_for(self._idle.wait(), within_s)
 
     async def _connect(self) -> None:
+        # At once, unless the last connection was closed as soon as it was made.
+        await asyncio.sleep(max(0.0, self._connected_us / 1e6 + RECONNECT_AFTER_S - time.monotonic()))
         while self._transport is None and not self._closing:
             try:
                 await self._loop.create_unix_connection(lambda: self, self._path)
@@ -166,8 +169,8 @@ class Tap(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_BATCH_BYTES)
         self._connections += 1
         self._paused = False
-        connected_us = int(time.monotonic() * 1e6)
-        self._transport.write(encode(Hello(self._worker, connected_us, self._handed_over())))
+        self._connected_us = int(time.monotonic() * 1e6)
+        self._transport.write(encode(Hello(self._worker, self._connected_us, self._handed_over())))
         self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:

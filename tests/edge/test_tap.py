@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -596,3 +597,21 @@ async def test_an_offer_larger_than_the_shadow_takes_is_counted_and_not_sent(
     tap.offer(tapped, offer_of(tapped, b"x" * 5000, b"y" * 5000))
     tap.offer(tapped, offer_of(tapped, b"x" * 5000, b"y" * 4500))
     assert counted(counters) == {"eligible": 2, "too_large": 1}
+
+
+@on_event_loop
+async def test_a_shadow_that_closes_every_connection_at_once_is_not_stormed(tmp_path: Path, counters: Counters) -> None:
+    times: list[float] = []
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        times.append(asyncio.get_running_loop().time())
+        writer.close()
+
+    server = await asyncio.start_unix_server(listen, tmp_path / "shadow.sock")
+    tap, _ = tap_at(tmp_path / "shadow.sock", counters)
+    tap.start()
+    await becomes(lambda: len(times) == 4, "it connects again and again")
+    await tap.close(1)
+    server.close()
+
+    assert min(later - former for former, later in pairwise(times)) > RECONNECT_AFTER_S / 2
