@@ -225,8 +225,12 @@ class RequestReader:
 
         Line ends before the first line are allowed (RFC 9112 section 2.2) and are not its end.
         """
+        version = self._parser.get_http_version()
+        if version == "0.9":
+            # Said by the line, or by llhttp of a line without a version once the byte behind it is there.
+            return True
         begun = self.incoming.target and not self._fields
-        return bool(begun) and b"\n" in line and self._parser.get_http_version() == "0.0"
+        return bool(begun) and b"\n" in line and version == "0.0"
 
     def _begin_body(self) -> None:
         """The head is whole; a fresh parser reads the next one."""

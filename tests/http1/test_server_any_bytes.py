@@ -43,16 +43,22 @@ Verdict = tuple[list[tuple[int, bytes]], bool]
 
 
 def verdict(pieces: Sequence[bytes]) -> Verdict:
-    """The final answers by status and body, and whether the connection has ended."""
+    """The final answers by status and body, and whether the connection has ended.
+
+    What is wrong in two ways may be refused for either: of refusals only their being is compared.
+    """
     with conversation(serve, limits=LIMITS) as client:
         client.sends(*pieces)
         if b"HEAD" in b"".join(pieces):
             # Which answers have a body depends on what was taken for a HEAD request: their statuses are certain.
-            statuses = re.findall(rb"^HTTP/1.1 (\d{3}) ", client.received, re.MULTILINE)
-            return [(int(status), b"") for status in statuses if status >= b"200"], client.is_closed
+            found = re.findall(rb"^HTTP/1.1 (\d{3}) ", client.received, re.MULTILINE)
+            statuses = [int(status) for status in found if status >= b"200"]
+            return [(min(status, 400), b"") for status in statuses], client.is_closed
         answers = [answer for answer in client.answers() if answer.status >= 200]
         assert all(answer.complete for answer in answers)
-        return [(answer.status, b"" if answer.status >= 400 else answer.body) for answer in answers], client.is_closed
+        return [
+            (answer.status, answer.body) if answer.status < 400 else (400, b"") for answer in answers
+        ], client.is_closed
 
 
 def streams() -> st.SearchStrategy[bytes]:
@@ -66,6 +72,7 @@ def streams() -> st.SearchStrategy[bytes]:
 @example(sent=b"GET /" + b"a" * 58 + b" HTTP/1.0\r\n\r\n", places=[3])
 @example(sent=b"GET / HTTP/1.1\r\nHost:" + b" " * 300 + b"a\r\n\r\n", places=[3])
 @example(sent=b"GET /\r\n", places=[5])
+@example(sent=b"GET /3\r\nabc\r\n", places=[])
 def test_no_cut_changes_the_verdict(sent: bytes, places: list[int]) -> None:
     whole = verdict([sent] if sent else [])
     assert verdict(cut_at(sent, places)) == whole
