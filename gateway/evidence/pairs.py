@@ -60,7 +60,9 @@ class PairWriter:
         self._waiting_bytes = 0
         self._next = ledger.sequence + 1
         self._scheduled = False
-        self._failing = False
+        self._missing_bytes = 0
+        """What did not fit when the journal failed last: once as much has fitted since, the disk has room again, and
+        not only a few bytes here and there."""
         self._loop = asyncio.get_running_loop()
 
     def next_sequence(self) -> int:
@@ -82,7 +84,8 @@ class PairWriter:
 
     def flush(self) -> None:
         """Append what waits, now."""
-        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        waiting, self._waiting = self._waiting, []
+        size, self._waiting_bytes = self._waiting_bytes, 0
         if not waiting:
             return
         try:
@@ -90,16 +93,17 @@ class PairWriter:
         except OSError as error:
             for record in waiting:
                 record.account.add("unstored_storage" if record.ok else "failure_unstored")
-            if not self._failing:
-                self._failing = True
+            if not self._missing_bytes:
                 self._report("pairs-not-stored", {"cause": str(error)})
+            self._missing_bytes = size
             return
         for record in waiting:
             self._ledger.sequence = record.sequence
             record.account.add("stored" if record.ok else "failure_stored")
-        if self._failing:
-            self._failing = False
-            self._report("pairs-stored-again", {})
+        if self._missing_bytes:
+            self._missing_bytes = max(0, self._missing_bytes - size)
+            if not self._missing_bytes:
+                self._report("pairs-stored-again", {})
         self._roll()
 
     def roll(self) -> None:

@@ -201,6 +201,36 @@ def test_a_full_disk_is_counted_and_said_once_and_gone_on_after(
     in_loop(play)
 
 
+def test_a_disk_that_takes_a_little_now_and_then_is_still_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last page of the journal has room for a small record: that is no news, and the next failure neither."""
+
+    async def play() -> None:
+        desk = Desk(tmp_path)
+        append, room = Journal.append, 3000
+
+        def nearly_full(journal: Journal, payloads: Sequence[bytes]) -> None:
+            nonlocal room
+            if sum(map(len, payloads)) > room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            room -= sum(map(len, payloads))
+            append(journal, payloads)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "append", nearly_full)
+            for outcomes in (["ok"] * 20, ["ok"], ["ok"] * 20, ["ok"], ["ok"], ["ok"]):
+                desk.write(*outcomes)
+                desk.writer.flush()
+            assert [event for event, _ in desk.said] == ["pairs-not-stored"]
+            room = 1 << 20
+            desk.write(*["ok"] * 20)
+            desk.writer.flush()
+
+        assert [event for event, _ in desk.said] == ["pairs-not-stored", "pairs-stored-again"]
+        assert imbalance(tmp_path / "counters") == AT_REST
+
+    in_loop(play)
+
+
 def test_a_segment_that_cannot_be_closed_is_said_and_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

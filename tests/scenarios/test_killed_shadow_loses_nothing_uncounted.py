@@ -15,7 +15,7 @@ from tests.support.polling import eventually
 
 __all__ = ["start_backend"]
 
-KILLS = 4
+KILLS = 3
 
 
 def settings(champion: str, challengers: dict[str, str], **keys: object) -> Json:

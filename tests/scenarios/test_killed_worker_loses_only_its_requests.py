@@ -10,7 +10,7 @@ from tests.support.gateway_process import GatewayProcess, config
 from tests.support.load import Load, post
 
 CONNECTIONS = 8
-KILLS = 3
+KILLS = 2
 
 
 def ask(number: int) -> bytes:

@@ -80,25 +80,6 @@ def test_stateful_sequences(tmp_path: Path, start_backend: StartBackend) -> None
     assert (found.sent, found.sampled_out) == (LENGTH * len(seen), LENGTH * (SEQUENCES - len(seen)))
 
 
-def test_a_sequence_that_lost_a_request_anywhere_is_not_followed_any_more(
-    tmp_path: Path, start_backend: StartBackend
-) -> None:
-    """One request is too large to be mirrored: what follows it would meet a challenger that missed it."""
-    champion, challenger = start_backend(computes(echo)), start_backend(computes(echo))
-    with GatewayProcess(tmp_path, settings(champion, challenger, percent=100)) as gateway:
-        with httpx2.Client(trust_env=False, timeout=30) as client:
-            for step in range(LENGTH):
-                ask(client, gateway, 7, step, CAP if step == 3 else 0)
-                at_rest(gateway, eligible=step + 1)
-            # Begun anew, it is seen again.
-            for step in range(LENGTH):
-                ask(client, gateway, 7, step)
-        found = at_rest(gateway, eligible=2 * LENGTH)
-
-    assert steps_seen(challenger) == {7: [*range(3), *range(LENGTH)]}
-    assert skipped(found) == {"too_large": 1, "shadow_lost": LENGTH - 4}
-
-
 def test_a_killed_shadow_process_leaves_no_gap_in_a_sequence(tmp_path: Path, start_backend: StartBackend) -> None:
     champion, challenger = start_backend(computes(echo)), start_backend(computes(echo))
     with GatewayProcess(tmp_path, settings(champion, challenger)) as gateway:
@@ -115,7 +96,12 @@ def test_a_killed_shadow_process_leaves_no_gap_in_a_sequence(tmp_path: Path, sta
     assert skipped(found) == {"shadow_lost": LENGTH - 3}
 
 
-def test_a_challenger_that_comes_later_waits_for_the_next_sequence(tmp_path: Path, start_backend: StartBackend) -> None:
+def test_a_sequence_that_lost_a_request_anywhere_or_is_met_halfway_is_not_followed(
+    tmp_path: Path, start_backend: StartBackend
+) -> None:
+    """One request is too large to be mirrored, and one challenger comes in the middle: what follows would meet a
+    challenger that missed some.
+    """
     champion, challenger, other = (start_backend(computes(echo)) for _ in range(3))
     before = settings(champion, challenger)
     model = before["models"]["m"]
@@ -125,16 +111,21 @@ def test_a_challenger_that_comes_later_waits_for_the_next_sequence(tmp_path: Pat
     }
     with GatewayProcess(tmp_path, before) as gateway:
         with httpx2.Client(trust_env=False, timeout=30) as client:
-            for step in range(4):
+            for step in range(LENGTH):
+                ask(client, gateway, 7, step, CAP if step == 3 else 0)
+                at_rest(gateway, eligible=step + 1)
+            # Begun anew, it is seen again.
+            for step in range(LENGTH):
                 ask(client, gateway, 7, step)
-            gateway.write({**before, "models": {"m": {**model, **more}}})
-            assert gateway.post("/api/reload").status_code == 200
-            for step in range(4, LENGTH):
-                ask(client, gateway, 7, step)
+                if step == 4:
+                    gateway.write({**before, "models": {"m": {**model, **more}}})
+                    assert gateway.post("/api/reload").status_code == 200
             for step in range(LENGTH):
                 ask(client, gateway, 8, step)
-        at_rest(gateway, "2", eligible=2 * LENGTH)
-        at_rest(gateway, "3", eligible=2 * LENGTH - 4)
+        found = at_rest(gateway, "2", eligible=3 * LENGTH)
+        later = at_rest(gateway, "3", eligible=2 * LENGTH - 5)
 
-    assert steps_seen(challenger) == {7: list(range(LENGTH)), 8: list(range(LENGTH))}
+    assert steps_seen(challenger) == {7: [*range(3), *range(LENGTH)], 8: list(range(LENGTH))}
+    assert skipped(found) == {"too_large": 1, "shadow_lost": LENGTH - 4}
     assert steps_seen(other) == {8: list(range(LENGTH))}
+    assert skipped(later) == {"shadow_lost": LENGTH - 5}
