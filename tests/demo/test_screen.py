@@ -28,7 +28,16 @@ PROGRESS = Progress(
 
 def terminal(width: int = 80) -> tuple[TerminalScreen, StringIO]:
     written = StringIO()
-    console = Console(file=written, force_terminal=True, width=width, height=24, color_system=None, highlight=False)
+    console = Console(
+        file=written,
+        force_terminal=True,
+        width=width,
+        height=24,
+        color_system=None,
+        highlight=False,
+        # Whatever terminal the tests run on: this one moves its cursor.
+        _environ={"TERM": "xterm"},
+    )
     return TerminalScreen(console), written
 
 
