@@ -152,6 +152,7 @@ class ClientConnection(asyncio.Protocol):
         "reading_paused",
         "reusable",
         "transport",
+        "unclean",
     )  # fmt: skip
 
     def __init__(self, on_lost: Callable[[ClientConnection], None]):
@@ -172,6 +173,8 @@ class ClientConnection(asyncio.Protocol):
         """Whether the backend reads slower than we write."""
         self.idle_since = 0.0
         self.reusable = True
+        self.unclean = False
+        """Whether the backend has sent what was no answer, or more than its answer."""
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
 
     # -- calls -----------------------------------------------------------------------------------------------------
@@ -405,10 +408,10 @@ class ClientConnection(asyncio.Protocol):
     def _fail(self, error: UpstreamFault) -> None:
         if self._answer is not None:
             self._answer._failed(error)
-        self.reusable = False
-        self.transport.abort()
+        self._retire()
 
     def _retire(self) -> None:
+        self.unclean = True
         self.reusable = False
         self.transport.abort()
 

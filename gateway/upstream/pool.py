@@ -18,6 +18,11 @@ from gateway.http1.errors import UpstreamFault, UpstreamSaturated, UpstreamUnrea
 
 IDLE_EXPIRY_S = 4.0
 """Shorter than the keep-alive of common backends (uvicorn closes after 5 s), so that few reuses meet a close."""
+REST_S = 0.05
+"""How long a connection rests before its next call where the backend has sent what nobody asked for: more of it may be
+on its way, and would be taken for the answer to that call."""
+WARY_S = 60.0
+"""How long a backend is remembered for that."""
 
 
 class _Wait:
@@ -35,7 +40,7 @@ class Pool:
     """Connections to one target. Not thread-safe; belongs to one event loop."""
 
     __slots__ = ("_closed", "_connecting", "_idle", "_limit", "_pending", "_tasks", "_tls", "_used", "_waiting",
-                 "connect_timeout_s", "target")  # fmt: skip
+                 "_wary_until", "connect_timeout_s", "target")  # fmt: skip
 
     def __init__(self, target: Target, limit: int, pending: int = 1024, connect_timeout_s: float = 1.0):
         self.target = target
@@ -49,6 +54,7 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._connecting = 0
         self._closed = False
+        self._wary_until = 0.0
 
     @property
     def used(self) -> int:
@@ -67,6 +73,8 @@ class Pool:
         taking the last used one first would give them the least time to show.
         """
         idle = self._idle
+        if self._wary_until and not self._rested():
+            return None
         while idle:
             connection = idle.popleft()
             if not connection.transport.is_closing():
@@ -157,12 +165,26 @@ class Pool:
     def _new(self) -> ClientConnection:
         return ClientConnection(self._lost)
 
+    def _rested(self) -> bool:
+        """Whether the longest idle connection may be used by now; it must where no other can be made."""
+        now = time.monotonic()
+        if now >= self._wary_until:
+            self._wary_until = 0.0
+            return True
+        if self._used + self._connecting + len(self._idle) >= self._limit:
+            return True
+        return bool(self._idle) and now - self._idle[0].idle_since >= REST_S
+
     def _lost(self, connection: ClientConnection) -> None:
+        if connection.unclean:
+            self._wary_until = time.monotonic() + WARY_S
         if connection in self._idle:
             self._idle.remove(connection)
 
     def _hand_over(self, connection: ClientConnection) -> None:
-        if self._waiting:
+        # Who waits gets a connection that has not rested only where none is being made for it.
+        must_rest = self._wary_until and connection.calls and len(self._waiting) <= self._connecting
+        if self._waiting and not must_rest:
             wait = self._waiting.popleft()
             self._used += 1
             wait.connection = connection

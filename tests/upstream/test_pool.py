@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from gateway.core.flow import Flow, pause
 from gateway.http1.client import ClientConnection
 from gateway.http1.errors import ClientGone, DeadlineExceeded, UpstreamSaturated, UpstreamUnreachable
 from gateway.upstream import pool as module
-from gateway.upstream.pool import IDLE_EXPIRY_S, Pool
+from gateway.upstream.pool import IDLE_EXPIRY_S, REST_S, WARY_S, Pool
 from tests.support.backends import Backend, answers
 from tests.support.clocks import stopped_clock
 from tests.support.flows import Running
@@ -167,6 +168,98 @@ async def test_a_backend_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
     pool = Pool(unix_target(str(path)), 10)
     assert await asks(await taking(pool).ended()) == b"hi"
     server.close()
+
+
+# -- backends that say more than they are asked ------------------------------------------------------------------------
+
+
+def rests(pool: Pool, connection: ClientConnection) -> None:
+    """Give back a connection whose call is over."""
+    connection.call(Flow(pause(), lambda error: None), b"", whole=True)
+    connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    pool.release(connection)
+
+
+async def wary(port: int, limit: int = 10) -> Pool:
+    """A pool whose backend has sent bytes that nobody asked for."""
+    pool = Pool(target(port), limit)
+    connection = await taking(pool).ended()
+    rests(pool, connection)
+    connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nPOISON")
+    await becomes(lambda: pool.idle == 0, "the connection is given up")
+    return pool
+
+
+@on_event_loop
+async def test_a_connection_of_a_good_backend_is_used_again_at_once(listener: socket.socket) -> None:
+    pool = Pool(target(port_of(listener)), 10)
+    connection = await taking(pool).ended()
+    rests(pool, connection)
+    assert pool.take() is connection
+
+
+@on_event_loop
+async def test_after_bytes_that_nobody_asked_for_connections_rest_before_they_are_used_again(
+    listener: socket.socket,
+) -> None:
+    """More of them may be on their way, and would be taken for the answer to the next request."""
+    pool = await wary(port_of(listener))
+    with stopped_clock(module) as clock:
+        clock.now = time.monotonic()
+        fresh = await taking(pool).ended()
+        rests(pool, fresh)
+
+        other = await taking(pool).ended()
+        assert other is not fresh
+        assert (pool.used, pool.idle) == (1, 1)
+
+        clock.passes(REST_S * 1.01)
+        assert pool.take() is fresh
+
+
+@on_event_loop
+async def test_an_answer_that_is_no_http_makes_wary_too(listener: socket.socket) -> None:
+    pool = Pool(target(port_of(listener)), 10)
+    connection = await taking(pool).ended()
+    connection.call(Flow(pause(), lambda error: None), b"", whole=True)
+    connection.data_received(b"garbage")
+    pool.release(connection)
+    await asyncio.sleep(0.01)
+
+    fresh = await taking(pool).ended()
+    rests(pool, fresh)
+    assert pool.take() is None
+
+
+@on_event_loop
+async def test_a_wary_pool_keeps_its_bound(listener: socket.socket) -> None:
+    pool = await wary(port_of(listener), limit=1)
+    connection = await taking(pool).ended()
+    waiting = taking(pool)
+    rests(pool, connection)
+    assert await waiting.ended() is connection
+    rests(pool, connection)
+    assert pool.take() is connection
+
+
+@on_event_loop
+async def test_nobody_is_handed_a_connection_that_has_not_rested(listener: socket.socket) -> None:
+    pool = await wary(port_of(listener))
+    connection = await taking(pool).ended()
+    waiting = taking(pool)
+    rests(pool, connection)
+    assert await waiting.ended() is not connection
+    assert pool.idle == 1
+
+
+@on_event_loop
+async def test_a_backend_that_behaves_is_believed_again(listener: socket.socket) -> None:
+    pool = await wary(port_of(listener))
+    with stopped_clock(module) as clock:
+        clock.now = time.monotonic() + WARY_S
+        connection = await taking(pool).ended()
+        rests(pool, connection)
+        assert pool.take() is connection
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------
