@@ -1,18 +1,25 @@
 # syntax=docker/dockerfile:1
-# Two stages: the first installs the locked dependencies and the built wheel into a virtual environment,
-# the second holds nothing but that. It runs as a numeric user (Kubernetes' runAsNonRoot can check it) and
+# Two stages: the first compiles the hot modules and installs the locked dependencies and the wheel into a
+# virtual environment, the second holds nothing but that. It runs as a numeric user (Kubernetes' runAsNonRoot can check it) and
 # writes only under /var/lib/tiltyard, so the root file system can be mounted read-only.
 FROM python:3.12-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 RUN python -m venv /opt/tiltyard
-COPY requirements/build.lock requirements/run.lock requirements/
-RUN python -m pip install --require-hashes --no-deps -r requirements/build.lock \
+# Not pinned: the base's own release, with its newest fixes.
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+COPY requirements/build.lock requirements/native.lock requirements/run.lock requirements/
+# The dependencies are here twice: what compiles reads their types.
+RUN python -m pip install --require-hashes --no-deps \
+        -r requirements/build.lock -r requirements/native.lock -r requirements/run.lock \
     && /opt/tiltyard/bin/python -m pip install --require-hashes --no-deps -r requirements/run.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 COPY configs/demo.yaml configs/
+COPY scripts/native_build.py scripts/
+ENV HATCH_BUILD_HOOK_ENABLE_CUSTOM=true
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && /opt/tiltyard/bin/python -m pip install --no-index --no-deps /dist/*.whl \
     && /opt/tiltyard/bin/python -m pip uninstall --yes pip

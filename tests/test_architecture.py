@@ -125,3 +125,12 @@ def test_every_direct_dependency_is_accounted_for() -> None:
     ]
     listed = {name.strip() for row in rows for name in row.split(",")} - {"package"}
     assert listed == {re.split(r"[\[><=~;! ]", entry, maxsplit=1)[0] for entry in wanted}
+
+
+def test_the_image_is_made_of_files_that_its_build_may_see() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    wanted = {source for line in copied for source in line.split()}
+    seen = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert wanted
+    assert wanted <= seen
+    assert [source for source in wanted if not (ROOT / source).exists()] == []

@@ -13,15 +13,27 @@ Never await an asyncio future in such a coroutine: nothing would step it.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 
-@types.coroutine
-def pause() -> Generator[None, None, None]:
+class Pause:
+    """What a flow is suspended on. Not a generator: compiled code would wrap that in one more, per request."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        # An iterator over one None is all that `await` needs, and it is made in C.
+        return iter(_ONCE)  # type: ignore[return-value]
+
+
+_ONCE = (None,)
+_PAUSE = Pause()
+
+
+def pause() -> Pause:
     """Suspend the running flow until someone wakes it or throws into it."""
-    yield
+    return _PAUSE
 
 
 class Flow:

@@ -125,7 +125,8 @@ class Journal:
         try:
             view = memoryview(data)
             while view:
-                view = view[os.write(self._descriptor, view) :]
+                written = os.write(self._descriptor, view)
+                view = view[written:]
         except OSError:
             # A partly written batch would be counted as lost and yet be there.
             os.ftruncate(self._descriptor, self._size)

@@ -42,8 +42,6 @@ class Answer:
     length: int | None = None
     meaning: Meaning | None = None
     """What the head means, where it is one that may come again."""
-    nominated = NOTHING_NOMINATED
-    """Fields that the answer's Connection field keeps to this hop."""
     received = 0
     replayed = False
     """Whether the call is the second try of a request."""
@@ -54,6 +52,8 @@ class Answer:
         self._connection = connection
         self._chunks: list[bytes] = []
         self.fields: Fields = []
+        self.nominated = NOTHING_NOMINATED
+        """Fields that the answer's Connection field keeps to this hop."""
 
     async def head(self) -> None:
         """Wait until the head is there. Raises UpstreamFault."""
@@ -279,7 +279,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _keep_head(self, answer: Answer, data: bytes) -> None:
         """Keep the head of a whole answer in case it comes again, if it is of the plain kind."""
-        head = data[: data.find(b"\r\n\r\n") + 4]
+        end = data.find(b"\r\n\r\n") + 4
+        head = data[:end]
         if len(head) + answer.received != len(data) or answer.bodiless or not answer.length:
             return
         meaning = answer.meaning = Meaning(answer.fields, answer.nominated)

@@ -127,12 +127,16 @@ class Exchange:
 
     async def more(self) -> None:
         """Wait for news, asking the client for the body first if it waits to be asked. Raises BodyBroken."""
-        if self.broken is not None:
-            raise BodyBroken(self.broken)
+        self._raise_broken()
         if self.expects_continue and not self._continued and not self.received:
             self._continued = True
             self._connection.transport.write(_CONTINUE)
         await pause()
+        self._raise_broken()
+
+    def _raise_broken(self) -> None:
+        # A function of its own: type checkers, and with them compiled code, hold what they know of an attribute to be
+        # true across an await.
         if self.broken is not None:
             raise BodyBroken(self.broken)
 

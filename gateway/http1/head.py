@@ -6,7 +6,7 @@ Pure functions over parsed fields. Field names are lower-case bytes; values carr
 from __future__ import annotations
 
 import re
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from gateway.core.problems import Problem, Refusal
 
@@ -156,7 +156,7 @@ class Forwarded(dict[bytes, bool]):
     Names with an underscore never do: `content_length` is `content-length` to many a backend.
     """
 
-    REMEMBERED = 4096
+    REMEMBERED: ClassVar = 4096
 
     def __init__(self, ends_here: frozenset[bytes]):
         super().__init__()

@@ -85,5 +85,6 @@ class Repeated(Generic[T]):
         if found is None or not self._patience:
             self._meaning = None
             return
-        self._before, self._after = head[: found.start(1)], head[found.end(1) :]
+        start, end = found.span(1)
+        self._before, self._after = head[:start], head[end:]
         self._meaning = meaning

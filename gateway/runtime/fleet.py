@@ -11,14 +11,15 @@ from pathlib import Path
 
 from gateway.core.snapshot import ModelServer
 from gateway.runtime.child import Assignment, RoleName, SocketName
+from gateway.runtime.native import Build
 from gateway.runtime.places import listen_unix
 from gateway.runtime.slot import Slot, Wiring
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where the gateway runs: its directories and the two listeners that clients and operators
-    reach.
+    """Where the gateway runs: its directories, the two listeners that clients and operators reach, and the build that
+    its processes load.
     """
 
     config_path: Path
@@ -26,6 +27,7 @@ class Site:
     runtime_directory: Path
     inference: socket.socket
     admin: socket.socket
+    build: Build = "interpreted"
 
 
 class Fleet:

@@ -24,6 +24,7 @@ from gateway.core.logs import capture_logging, log, name_process
 from gateway.core.snapshot import compile_snapshot
 from gateway.evidence.ledger import Ledger
 from gateway.runtime.fleet import Site
+from gateway.runtime.native import NativeBuildMissing, use_native_build
 from gateway.runtime.places import (
     PlaceTaken,
     StateDirectory,
@@ -52,8 +53,8 @@ def launch(config_path: Path, workers: int | None = None, module: str = CHILD_MO
         log("config-warning", "warning", message=str(warning))
     try:
         return _run(config_path, loaded.config, workers or loaded.config.workers, module)
-    except PlaceTaken as taken:
-        print(f"tiltyard: {taken}", file=sys.stderr)
+    except (NativeBuildMissing, PlaceTaken) as refused:
+        print(f"tiltyard: {refused}", file=sys.stderr)
         return EXIT_REFUSED
 
 
@@ -70,6 +71,7 @@ def _run(config_path: Path, config: Gateway, workers: int, module: str) -> int:
             runtime_directory=runtime_directory,
             inference=stack.enter_context(listen_tcp(config.listen.inference, "listen.inference")),
             admin=stack.enter_context(listen_tcp(config.listen.admin, "listen.admin")),
+            build=use_native_build(os.environ),
         )
         snapshot = compile_snapshot(config, runtime_directory)
         configurations = Configurations(snapshot, canonical(config))

@@ -128,6 +128,7 @@ class Supervisor:
             inference=f"http://{status.inference}",
             admin=f"http://{status.admin}",
             config_id=status.config_id,
+            build=self._site.build,
             pid=os.getpid(),
             processes={process.title: process.pid for process in status.processes},
         )

@@ -35,6 +35,7 @@ def test_they_are_written_as_uuids_are() -> None:
     assert made == str(uuid.UUID(made))
 
 
+@pytest.mark.interpreted
 def test_they_carry_the_milliseconds_of_their_making(at: list[int]) -> None:
     ids = RequestIds()
     for moment in (1, 1_700_000_000_000, 1_700_000_000_001, 2**48 - 1):
@@ -42,6 +43,7 @@ def test_they_carry_the_milliseconds_of_their_making(at: list[int]) -> None:
         assert uuid.UUID(ids.new()).int >> 80 == moment
 
 
+@pytest.mark.interpreted
 def test_they_sort_by_time(at: list[int]) -> None:
     ids, made = RequestIds(), []
     for _ in range(500):

@@ -372,6 +372,7 @@ def test_many_clients_that_go_leave_nothing_behind(start_edge: StartEdge, start_
 # -- defects of ours ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.interpreted
 def test_a_defect_is_a_500_and_is_told_as_what_it_is(
     start_edge: StartEdge, start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

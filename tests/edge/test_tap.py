@@ -587,6 +587,7 @@ def test_a_reload_numbers_its_routes_anew_and_requests_keep_theirs(
     assert [of_route[offer.route] for offer in offers] == [first, second]
 
 
+@pytest.mark.interpreted
 @on_event_loop
 async def test_an_offer_larger_than_the_shadow_takes_is_counted_and_not_sent(
     tmp_path: Path, counters: Counters, monkeypatch: pytest.MonkeyPatch

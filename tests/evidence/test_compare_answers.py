@@ -76,6 +76,7 @@ def test_many_brackets_side_by_side_are_not_deep() -> None:
     assert decode(Body(json.dumps(rows).encode())) == rows
 
 
+@pytest.mark.interpreted
 def test_values_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answers, "MAX_ELEMENTS", 10)
     assert decode(Body(json.dumps([10**9] * 10).encode())) == [10**9] * 10

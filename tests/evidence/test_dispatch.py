@@ -16,6 +16,8 @@ from gateway.evidence.ledger import Account, Ledger
 from gateway.evidence.shadow_call import ShadowCaller
 from tests.support.shadowing import a_route, an_offer, books, counted, snapshot_of
 
+pytestmark = pytest.mark.interpreted  # its doubles stand in for compiled classes
+
 
 class Launched:
     """Stands where the caller stands: notes what is launched, and ends it when told."""

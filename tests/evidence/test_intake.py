@@ -35,6 +35,8 @@ from tests.support.shadowing import (
     taken,
 )
 
+pytestmark = pytest.mark.interpreted  # its doubles stand in for compiled classes
+
 SNAPSHOT = snapshot_of("2", "3", settings={"concurrency": 60_000})
 
 

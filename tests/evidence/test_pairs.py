@@ -100,6 +100,7 @@ def stored(state: Path) -> list[Pair]:
     return [msgspec.json.decode(line, type=Pair) for path in sorted(paths) for line in journals.read(path)]
 
 
+@pytest.mark.interpreted
 def test_records_are_gathered_and_appended_in_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         desk = Desk(tmp_path)
@@ -166,6 +167,7 @@ def test_rolling_writes_what_waits_first(tmp_path: Path) -> None:
     in_loop(play)
 
 
+@pytest.mark.interpreted
 def test_a_full_disk_is_counted_and_said_once_and_gone_on_after(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,6 +203,7 @@ def test_a_full_disk_is_counted_and_said_once_and_gone_on_after(
     in_loop(play)
 
 
+@pytest.mark.interpreted
 def test_a_disk_that_takes_a_little_now_and_then_is_still_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last page of the journal has room for a small record: that is no news, and the next failure neither."""
 

@@ -403,6 +403,7 @@ def test_what_is_in_flight_when_the_process_stops_is_cancelled_and_recorded(
     play(tmp_path, snapshot_of("2", urls={"2": backend.url}, settings={"concurrency": 2, "timeout": "60s"}), calls)
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("place", ["judge", "kept", "shadow_request"])
 def test_a_defect_of_ours_is_one_error_and_never_a_hole_in_the_books(
     tmp_path: Path, start_backend: StartBackend, monkeypatch: pytest.MonkeyPatch, place: str

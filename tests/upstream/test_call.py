@@ -116,6 +116,7 @@ async def test_a_call_is_replayed_once_and_no_more(backend: Backend) -> None:
     assert pool.used == 0
 
 
+@pytest.mark.interpreted
 @on_event_loop
 async def test_a_replay_that_gets_a_used_connection_is_the_last_too() -> None:
     """A request that makes its backend close must not be carried from one connection to the next."""

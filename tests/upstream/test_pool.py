@@ -40,6 +40,10 @@ def port_of(listener: socket.socket) -> int:
     return port
 
 
+async def paused() -> None:
+    await pause()
+
+
 def taking(pool: Pool) -> Running[ClientConnection]:
     """A flow that wants a connection and keeps it."""
 
@@ -175,7 +179,7 @@ async def test_a_backend_may_listen_on_a_unix_socket(tmp_path: Path) -> None:
 
 def rests(pool: Pool, connection: ClientConnection) -> None:
     """Give back a connection whose call is over."""
-    connection.call(Flow(pause(), lambda error: None), b"", whole=True)
+    connection.call(Flow(paused(), lambda error: None), b"", whole=True)
     connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     pool.release(connection)
 
@@ -221,7 +225,7 @@ async def test_after_bytes_that_nobody_asked_for_connections_rest_before_they_ar
 async def test_an_answer_that_is_no_http_makes_wary_too(listener: socket.socket) -> None:
     pool = Pool(target(port_of(listener)), 10)
     connection = await taking(pool).ended()
-    connection.call(Flow(pause(), lambda error: None), b"", whole=True)
+    connection.call(Flow(paused(), lambda error: None), b"", whole=True)
     connection.data_received(b"garbage")
     pool.release(connection)
     await asyncio.sleep(0.01)
@@ -367,6 +371,7 @@ async def test_a_connection_begun_for_one_who_gave_up_is_not_lost(listener: sock
     assert pool.take() is not None
 
 
+@pytest.mark.interpreted
 @on_event_loop
 async def test_a_connection_given_to_one_who_is_giving_up_comes_back(listener: socket.socket) -> None:
     pool = Pool(target(port_of(listener)), 1)
@@ -379,7 +384,7 @@ async def test_a_connection_given_to_one_who_is_giving_up_comes_back(listener: s
             waiting.flow.throw(ClientGone("gone"))
 
     async def want(flow: Flow) -> ClientConnection:
-        unstarted = pause()
+        unstarted = paused()
         try:
             return await pool.connect(Fickle(unstarted, lambda error: None))
         finally:

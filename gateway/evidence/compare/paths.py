@@ -112,7 +112,8 @@ Ignored: TypeAlias = "tuple[_Node, ...]"
 """Which ignored paths may still match below a place; empty: none, `EVERYTHING`: all is ignored."""
 
 NOTHING: Final[Ignored] = ()
-EVERYTHING: Final[Ignored] = (_Node(covered=True),)
+# Not a tuple display: compiled code keeps such a one unboxed, and it would not be the same object twice.
+EVERYTHING: Final[Ignored] = tuple([_Node(covered=True)])  # noqa: C409
 
 
 def ignoring(patterns: Sequence[Pattern]) -> Ignored:
