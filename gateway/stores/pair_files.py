@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -53,9 +54,8 @@ class PairDirectories:
         return self.state / "pairs"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class PairFile:
-    """One Parquet file; ordered from the oldest on."""
+class PairFile(NamedTuple):
+    """One Parquet file; ordered from the oldest on. A tuple, because there can be thousands to make and to sort."""
 
     day: str
     first: int
@@ -97,10 +97,15 @@ def list_files(root: Path, model: str | None = None, days: frozenset[str] | None
     While files are merged a single pass over a directory may see neither the parts nor the whole: two passes that
     agree have missed nothing, because the whole is there before the first of its parts goes.
     """
-    former = sorted(_scan(root, model, days))
-    while (found := sorted(_scan(root, model, days))) != former:
+    former = list_held_files(root, model, days)
+    while (found := list_held_files(root, model, days)) != former:
         former = found
     return found
+
+
+def list_held_files(root: Path, model: str | None = None, days: frozenset[str] | None = None) -> list[PairFile]:
+    """The same for who holds `rolling_held`, so that one pass is enough."""
+    return sorted(_scan(root, model, days))
 
 
 def without_parts(files: list[PairFile]) -> tuple[list[PairFile], list[PairFile]]:

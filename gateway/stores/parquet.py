@@ -18,7 +18,7 @@ from gateway.core import journal
 from gateway.core.pair import Pair
 from gateway.core.ports import Mismatch, PairStoreError, PairSummary, Retained, Rolled
 from gateway.stores import duck
-from gateway.stores.pair_files import BAD_SUFFIX, PREFIX, PairDirectories, list_files, rolling_held
+from gateway.stores.pair_files import BAD_SUFFIX, PREFIX, PairDirectories, list_held_files, rolling_held
 from gateway.stores.questions import Question, days_of
 from gateway.stores.reading import ATTEMPTS, MovedOn, View, Wanted, view
 from gateway.stores.retention import SizedFile, expired, with_sizes
@@ -58,7 +58,7 @@ class ParquetPairs:
         """See the port. Journal segments that were kept aside as damaged go by age as well."""
         oldest_s = time.time() - keep_age_s
         with rolling_held(self._directories.state):
-            sized = with_sizes(list_files(self._directories.pairs))
+            sized = with_sizes(list_held_files(self._directories.pairs))
             going = expired(sized, oldest_s, keep_bytes)
             for one in [*going.by_age, *going.by_bytes]:
                 one.file.path.unlink(missing_ok=True)

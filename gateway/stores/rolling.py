@@ -17,6 +17,7 @@ import duckdb
 from gateway.core import journal
 from gateway.core.ports import Rolled
 from gateway.stores import duck
+from gateway.stores.converting import convert_as_one, convert_by_place
 from gateway.stores.merging import merge_day
 from gateway.stores.pair_files import (
     BAD_SUFFIX,
@@ -26,7 +27,7 @@ from gateway.stores.pair_files import (
     PairDirectories,
     PairFile,
     file_for,
-    list_files,
+    list_held_files,
     read_commit,
     segment_number,
     sync_directory,
@@ -34,18 +35,19 @@ from gateway.stores.pair_files import (
     without_parts,
     write_commit,
 )
-from gateway.stores.taking_apart import Parts, strictly, take_apart
 
 
 class Roller:
     """Rolls one state directory. For one process at a time: the caller holds the store's lock."""
 
-    __slots__ = ("_directories", "_is_tidy", "_tally", "_touched", "_work")
+    __slots__ = ("_directories", "_is_of_one_place", "_is_tidy", "_tally", "_touched", "_work")
 
     def __init__(self, directories: PairDirectories):
         self._directories = directories
         self._work = directories.pairs / WORK_DIRECTORY
         self._is_tidy = False
+        self._is_of_one_place = True
+        """Whether the last segment was of one model and day: then the next one most often is, too."""
         self._tally: Counter[str] = Counter()
         self._touched: set[tuple[str, str]] = set()
 
@@ -76,42 +78,27 @@ class Roller:
 
     def _roll_segment(self, database: duckdb.DuckDBPyConnection, segment: Path, commit: Commit) -> Commit:
         number = segment_number(segment)
-        parts = take_apart(segment, self._work)
-        try:
-            written = self._write(database, parts, number)
-        except (duckdb.IOException, OSError):
-            raise
-        except duckdb.Error:
-            # Whole lines that are no pairs: only such records are left out that are none.
-            parts = take_apart(segment, self._work, strictly)
-            written = self._write(database, parts, number)
+        converted = convert_as_one(database, segment, self._work) if self._is_of_one_place else None
+        if converted is None:
+            converted = convert_by_place(database, segment, self._work)
+        self._is_of_one_place = len(converted.files) <= 1
+        written = [
+            (one.path, file_for(self._directories.pairs, one.model, one.day, (number, number)))
+            for one in converted.files
+        ]
         _publish(written)
         commit = Commit(number)
         write_commit(self._directories, commit)
-        self._touched.update((one.model, one.day) for _, one in written)
+        self._touched.update((one.model, one.day) for one in converted.files)
         self._tally.update(
             segments=1,
-            pairs=parts.records,
+            pairs=converted.records,
             files_written=len(written),
-            damaged=parts.damaged,
-            set_aside=1 if parts.damaged else 0,
+            damaged=converted.damaged,
+            set_aside=1 if converted.damaged else 0,
         )
-        _dispose(segment, is_damaged=parts.damaged > 0)
+        _dispose(segment, is_damaged=converted.damaged > 0)
         return commit
-
-    def _write(self, database: duckdb.DuckDBPyConnection, parts: Parts, number: int) -> list[tuple[Path, PairFile]]:
-        """Each part as a Parquet file under a temporary name, with what it is to become."""
-        written = []
-        for part in parts.found.values():
-            target = part.path.with_suffix(".parquet")
-            database.execute(
-                duck.copy_to_parquet(duck.sql("unrolled")),
-                duck.lines(part.path, parts.longest_bytes) | {"target": str(target)},
-            )
-            sync_file(target)
-            final = file_for(self._directories.pairs, part.model, part.day, (number, number))
-            written.append((target, final))
-        return written
 
     def _tidy(self, commit: Commit) -> None:
         """Finish what a killed process had begun: its half-written files, its last segment, its last merge."""
@@ -122,15 +109,16 @@ class Roller:
                 unrolled.add(segment_number(segment))
             else:
                 _dispose(segment, is_damaged=journal.recover(segment).damaged > 0)
-        files, parts = without_parts(list_files(self._directories.pairs))
+        files, parts = without_parts(list_held_files(self._directories.pairs))
         for one in [*parts, *(one for one in files if one.first in unrolled)]:
             one.path.unlink()
 
 
 def _publish(written: Iterable[tuple[Path, PairFile]]) -> None:
-    """Give the files their names, so that they survive a loss of power."""
+    """Give the files their names, once their content survives a loss of power, so that the names do, too."""
     directories = set()
     for temporary, final in written:
+        sync_file(temporary)
         day_directory = final.path.parent
         if not day_directory.is_dir():
             day_directory.mkdir(parents=True)

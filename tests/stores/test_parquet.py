@@ -85,6 +85,12 @@ def test_files_are_named_by_model_day_and_segment(shadow: Shadow, store: Parquet
     ]
 
 
+def merge_each(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+    """Have so many files made one, whatever their sizes."""
+    monkeypatch.setattr(merging, "MERGE_FILES", files)
+    monkeypatch.setattr(merging, "GROWTH", 1)
+
+
 def then(function: Callable[Asked, Answer], what: Callable[[], object]) -> Callable[Asked, Answer]:
     """The function, and right after its first call something that another process does."""
     left = [what]
@@ -99,9 +105,13 @@ def then(function: Callable[Asked, Answer], what: Callable[[], object]) -> Calla
 
 
 NOT_PAIRS = {
+    "nothing": b"",
+    "blanks": b"  ",
+    "null": b"null",
     "no JSON": b"a line of text",
     "no object": b"[1, 2]",
     "no place": b'{"request_id":"x"}',
+    "no id": b'{"at_us":1,"model":"flight-delay"}',
     "a time of no calendar": msgspec.json.encode({**msgspec.to_builtins(a_pair(9)), "at_us": 2**62}),
     "text for a number": msgspec.json.encode({**msgspec.to_builtins(a_pair(9)), "champion_us": "?"}),
     "half a character": encoded([a_pair(9)])[0].replace(b'"tenant":"UA"', b'"tenant":"\\ud800"'),
@@ -261,7 +271,7 @@ def test_beyond_the_exact_bound_quantiles_are_close(
 def test_small_files_side_by_side_become_one(
     shadow: Shadow, store: ParquetPairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merging, "MERGE_FILES", 4)
+    merge_each(monkeypatch, 4)
     merged = 0
     for _ in range(10):
         shadow.append(MISMATCH, {**MISMATCH, "at_us": TYPICAL.at_us + DAY_US})
@@ -280,8 +290,11 @@ def test_small_files_side_by_side_become_one(
         ([1, 1], []),
         ([1, 1, 1], [0, 1, 2]),
         ([1, 1, 1, 1], [0, 1, 2]),
-        ([8, 1, 1, 1], [0, 1, 2]),
-        ([9, 1, 1, 1], [1, 2, 3]),
+        ([2, 1, 1, 1], [0, 1, 2]),
+        ([3, 1, 1, 1], [0, 1, 2, 3]),
+        ([4, 1, 1, 1], [1, 2, 3]),
+        ([4, 1, 1], []),
+        ([4, 4, 1, 1, 1], [0, 1, 2]),
         ([1, 11, 1, 1, 1], [2, 3, 4]),
         ([5, 5, 5, 5], []),
         ([11, 12], []),
@@ -292,11 +305,28 @@ def test_which_files_are_merged(
 ) -> None:
     monkeypatch.setattr(merging, "MERGE_FILES", 3)
     monkeypatch.setattr(merging, "MERGED_BYTES", 10)
+    monkeypatch.setattr(merging, "GROWTH", 2)
     files = [
         merging.SizedFile(file_for(tmp_path, "m", "2026-03-14", (number, number)), size, 0.0)
         for number, size in enumerate(sizes)
     ]
     assert merging.run_to_merge(files) == [files[place] for place in run]
+
+
+@pytest.mark.parametrize("size_bytes", [5_000, 60_000, 500_000])
+def test_merging_writes_a_pair_again_a_few_times_only(tmp_path: Path, size_bytes: int) -> None:
+    files: list[merging.SizedFile] = []
+    written_again = 0
+    for number in range(1000):
+        day_file = file_for(tmp_path, "m", "2026-03-14", (number, number))
+        files.append(merging.SizedFile(day_file, size_bytes, 0.0))
+        if run := merging.run_to_merge(files):
+            total = sum(one.size_bytes for one in run)
+            written_again += total
+            at = files.index(run[0])
+            files[at : at + len(run)] = [merging.SizedFile(run[0].file, total, 0.0)]
+    assert written_again < 3 * 1000 * size_bytes
+    assert len(files) < 2 * merging.MERGE_FILES
 
 
 def test_a_view_made_while_a_merge_crosses_the_commit_is_made_again(shadow: Shadow, store: ParquetPairs) -> None:
@@ -360,7 +390,7 @@ def test_a_segment_rolled_before_it_is_listed_is_read(
 def test_readers_beside_writing_rolling_and_merging_see_every_pair_once(
     shadow: Shadow, store: ParquetPairs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merging, "MERGE_FILES", 3)
+    merge_each(monkeypatch, 3)
     appended: list[int] = []
     rounds = 60
     done = Event()
@@ -408,7 +438,7 @@ def test_any_order_of_appending_rolling_and_dying_keeps_every_pair_once(
     monkeypatch: pytest.MonkeyPatch,
     steps: list[tuple[object, ...]],
 ) -> None:
-    monkeypatch.setattr(merging, "MERGE_FILES", 3)
+    merge_each(monkeypatch, 3)
     shadow = Shadow(tmp_path_factory.mktemp("steps"), segment_bytes=2500)
     store = ParquetPairs(shadow.state)
     for step in [*steps, ("look",)]:

@@ -70,6 +70,7 @@ def kill_one(state: Path, at_step: int) -> tuple[str, int]:
 
 def main(template: Path, work: Path) -> None:
     merging.MERGE_FILES = 2
+    merging.GROWTH = 1
     at_step = 0
     ended = -signal.SIGKILL
     while ended == -signal.SIGKILL:
