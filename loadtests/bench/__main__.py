@@ -86,6 +86,7 @@ def environment(found: tools.Tools, busy: float) -> dict[str, object]:
         "cores": os.cpu_count(),
         "kernel": platform.release(),
         "python": platform.python_version(),
+        "build": found.build,
         "versions": found.versions,
         "busy_before": round(busy, 3),
         "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

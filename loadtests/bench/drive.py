@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import IO, TypeVar, cast
 
 from loadtests.bench import cpu
@@ -47,6 +47,10 @@ class Turn:
         """CPU microseconds an answered request took, in these processes or in all."""
         spent = sum(ns for pid, ns in self.cpu_ns.items() if pids is None or pid in pids)
         return spent / 1000 / max(1, self.outcome.answered)
+
+    def and_later(self, cpu_ns: dict[int, int]) -> Turn:
+        """The same turn with what it made processes do after it."""
+        return replace(self, cpu_ns={pid: ns + cpu_ns.get(pid, 0) for pid, ns in self.cpu_ns.items()})
 
 
 class Generator:

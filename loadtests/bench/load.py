@@ -126,8 +126,8 @@ class FixedRate:
         return at
 
     def wait_s(self, now: int) -> float | None:
-        at = self._next()
-        return None if at >= self.end else max(0, at - now) / 1e9
+        # After the last request it waits for the end and no longer: how long a run took says whether it was late.
+        return None if now >= self.end else max(0, min(self._next(), self.end) - now) / 1e9
 
     def unsent(self) -> list[int]:
         every = int((self.end - self.start) / self.interval_ns)

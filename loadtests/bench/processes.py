@@ -3,7 +3,8 @@
 Each process is bound to one core before its first instruction, dies with the bench (parent-death
 signal), and is ended by its process id and nothing broader. Whatever a process wrote to its error
 stream is in the message when it does not come up. Waiting is always polling a condition up to a
-deadline.
+deadline. What is measured never finds this repository through its environment, or another build
+would be measured with the sources of this one; only the bench's own helpers do.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,10 +72,21 @@ class Stage:
     ) -> None:
         self._ends.close()
 
-    def start(self, name: str, command: list[str], core: int | None = SUBJECT_CORE) -> Started:
-        """Start one process on one core (None: on any)."""
+    def start(self, name: str, command: list[str]) -> Started:
+        """Start something to measure, with its own environment, on the core of what is measured."""
+        return self._start(name, command, SUBJECT_CORE, own_environment(os.environ))
+
+    def start_helper(self, name: str, module: str, *arguments: str) -> Started:
+        """Start one of the bench's own modules as a process on the other core."""
+        command = [sys.executable, "-m", module, *arguments]
+        return self._start(name, command, ENDS_CORE, helper_environment(os.environ))
+
+    def also_close(self, close: Callable[[], object]) -> None:
+        """Have something else closed when the stage is left, before what was started earlier."""
+        self._ends.callback(close)
+
+    def _start(self, name: str, command: list[str], core: int, environment: dict[str, str]) -> Started:
         log = self.directory / f"{name}.log"
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 command,
@@ -89,19 +102,24 @@ class Stage:
         self._ends.callback(stop, started)
         return started
 
-    def also_close(self, close: Callable[[], object]) -> None:
-        """Have something else closed when the stage is left, before what was started earlier."""
-        self._ends.callback(close)
+
+def own_environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """Our environment for a program that finds its own modules."""
+    return {name: value for name, value in ours.items() if name != "PYTHONPATH"}
 
 
-def bound_to(core: int | None) -> Callable[[], None]:
+def helper_environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """Our environment for a module of this repository."""
+    return {**ours, "PYTHONPATH": str(REPOSITORY)}
+
+
+def bound_to(core: int) -> Callable[[], None]:
     """What a child does before its program starts: bind to the core and die with its parent."""
     libc = ctypes.CDLL(None)
 
     def bind() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if core is not None:
-            os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, {core})
 
     return bind
 

@@ -9,12 +9,12 @@ tree can be told apart.
 from __future__ import annotations
 
 import http.client
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from loadtests.bench import cpu
-from loadtests.bench.processes import ENDS_CORE, REPOSITORY, Stage, Started, free_port, wait_until
+from loadtests.bench.build import running_build
+from loadtests.bench.processes import REPOSITORY, Stage, Started, free_port, wait_until
 from loadtests.bench.tools import Tools
 from loadtests.bench.wire import ANSWER_BODY, REQUEST_BODY, infer_path
 
@@ -39,7 +39,7 @@ def backend(stage: Stage, name: str, *kinds: str) -> dict[str, int]:
     """Start one backend process that serves these kinds; their ports."""
     ports = {kind: free_port() for kind in kinds}
     arguments = [f"{kind}={port}" for kind, port in ports.items()]
-    started = stage.start(name, [sys.executable, "-m", "loadtests.bench.backend", *arguments], ENDS_CORE)
+    started = stage.start_helper(name, "loadtests.bench.backend", *arguments)
     if "static" in ports:
         wait_until(lambda: answers(ports["static"]), started, "no answer")
     return ports
@@ -81,7 +81,10 @@ def tiltyard(
     listen, admin = free_port(), free_port()
     path = fill_in(stage, f"{config}.yaml", values | {"listen": listen, "admin": admin})
     started = stage.start(f"{config}-{listen}", [*tools.tiltyard, "run", "--config", str(path)])
-    return ready(Subject("tiltyard", listen, started, admin), request_body)
+    subject = ready(Subject("tiltyard", listen, started, admin), request_body)
+    for worker in subject.pids("tiltyard: worker"):
+        tools.build = running_build(worker)
+    return subject
 
 
 def fill_in(stage: Stage, name: str, values: dict[str, int]) -> Path:

@@ -24,9 +24,10 @@ SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 @dataclass(slots=True)
 class Tools:
-    """Paths of the rivals that are here, and why the others are not."""
+    """Paths of the rivals that are here, and why the others are not. `build` is known once a worker has run."""
 
     tiltyard: list[str]
+    build: str = "unknown"
     nginx: str | None = None
     envoy: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
@@ -52,7 +53,9 @@ def tiltyard_command(given: str | None) -> list[str]:
     installed = Path(sys.executable).with_name("tiltyard")
     if installed.exists():
         return [str(installed)]
-    return [sys.executable, "-c", "from gateway.cli.main import main; main()"]
+    # What is measured gets no path from us, so the command of a checkout that is not installed says it itself.
+    path = f"PYTHONPATH={REPOSITORY}"
+    return ["/usr/bin/env", path, sys.executable, "-c", "from gateway.cli.main import main; main()"]
 
 
 def _nginx(missing: list[str]) -> str | None:
