@@ -1,13 +1,18 @@
 """Takes over what the journal has closed, and deletes what is too old or too much.
 
-Runs in a thread of the control process, so that neither serving nor shadowing ever waits for it. What fails is tried
-again at the next turn; it is said once, and once more when it works again.
+Runs in a thread of the control process that yields the core to everything else: on a busy machine pairs are rolled
+later, and neither an answer nor an operator waits for it. What fails is tried again at the next turn; it is said once,
+and once more when it works again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, Protocol
 
 from gateway.core.config import Pairs
@@ -15,6 +20,9 @@ from gateway.core.logs import log
 from gateway.core.ports import Retained, Rolled
 
 EVERY_S: Final = 5.0
+NICENESS: Final = 10
+"""Of the thread: rolling a segment keeps a core busy for a tenth of a second. Not more, because the thread holds the
+interpreter now and then, and an operator's request waits for that."""
 
 
 class Rolling(Protocol):
@@ -37,11 +45,13 @@ class Housekeeping:
         self._settings = settings
         self._failure = ""
         self._stopping = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, "housekeeping", initializer=_yield_to_others)
 
     async def run(self) -> None:
         """Turn after turn until `stop`; a turn that has begun is finished."""
         while not await self._stopped_within(EVERY_S):
             await self.turn()
+        self._thread.shutdown(wait=False)
 
     def stop(self) -> None:
         """Let `run` end."""
@@ -57,9 +67,10 @@ class Housekeeping:
     async def turn(self) -> None:
         """Roll, then retain."""
         settings = self._settings()
+        loop = asyncio.get_running_loop()
         try:
-            rolled = await asyncio.to_thread(self._store.roll)
-            kept = await asyncio.to_thread(self._store.retain, settings.keep_age, settings.keep_bytes)
+            rolled = await loop.run_in_executor(self._thread, self._store.roll)
+            kept = await loop.run_in_executor(self._thread, self._store.retain, settings.keep_age, settings.keep_bytes)
         except Exception as error:  # noqa: BLE001 - whatever an engine raises, the admin listener must go on
             self._report(f"{type(error).__name__}: {error}")
             return
@@ -75,3 +86,9 @@ class Housekeeping:
         if self._failure and not failure:
             log("pairs-rolled-again")
         self._failure = failure
+
+
+def _yield_to_others() -> None:
+    """Give this thread (on Linux, niceness is a thread's own) the low priority of work that nobody waits for."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
@@ -38,14 +37,16 @@ def kept(body: bytes, payload: Literal["body", "digest", "none"]) -> tuple[str, 
         return b64encode(body).decode("ascii"), "base64"
 
 
-@dataclass(frozen=True, slots=True)
 class _Waiting:
     """An encoded record on its way to the journal."""
 
-    data: bytes
-    account: Account
-    ok: bool
-    sequence: int
+    __slots__ = ("account", "data", "ok", "sequence")
+
+    def __init__(self, data: bytes, account: Account, ok: bool, sequence: int):
+        self.data = data
+        self.account = account
+        self.ok = ok
+        self.sequence = sequence
 
 
 class PairWriter:

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from gateway.control import housekeeping
-from gateway.control.housekeeping import Housekeeping
+from gateway.control.housekeeping import NICENESS, Housekeeping
 from gateway.core.config import Pairs
 from gateway.core.ports import Retained, Rolled
 
@@ -62,6 +64,19 @@ def test_a_turn_rolls_and_retains_by_the_settings_in_force(
 
     assert store.asked == [(60.0, 1000)]
     assert events() == []
+
+
+def test_it_yields_the_core_to_everything_else() -> None:
+    class Watching(Store):
+        def roll(self) -> Rolled:
+            self.niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            return super().roll()
+
+    store = Watching(Rolled())
+    turns(store, 1)
+
+    assert store.niceness == NICENESS
+    assert os.getpriority(os.PRIO_PROCESS, 0) < NICENESS
 
 
 def test_a_failure_is_said_once_and_its_end_too(events: Callable[[], list[tuple[str, str]]]) -> None:

@@ -24,13 +24,16 @@ _MAX_LENGTH_DIGITS: Final = 18
 Reason: TypeAlias = Literal["not_json", "too_deep", "too_many", "head_length", "binary_size", "datatype"]
 
 
-@dataclass(frozen=True, slots=True)
 class Body:
     """An answer as it came over the wire; `head_length`: the field's value, or empty."""
 
-    content: bytes
-    content_type: str = ""
-    head_length: str = ""
+    __slots__ = ("content", "content_type", "head_length")
+
+    # Written out, as dataclasses make theirs of text that is not compiled: two are made for every pair.
+    def __init__(self, content: bytes, content_type: str = "", head_length: str = ""):
+        self.content = content
+        self.content_type = content_type
+        self.head_length = head_length
 
 
 @dataclass(frozen=True, slots=True)
