@@ -1,6 +1,6 @@
 """`python -m loadtests.bench`: run the rows, print the table, keep the raw numbers.
 
-Options: `--quick` (a minute and a half), `--only ROW,…`, `--json FILE`, `--markdown FILE`, `--tiltyard
+Options: `--quick` (two minutes), `--only ROW,…`, `--json FILE`, `--markdown FILE`, `--tiltyard
 COMMAND` (measure another build). Exit status: 0 when every judged line holds, 1 when one does
 not, 2 when nothing could be measured.
 """
@@ -42,7 +42,7 @@ def arguments() -> argparse.Namespace:
     """What the person asked for."""
     names = [name for name, _ in ROWS]
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench", description="Tiltyard beside nginx and Envoy.")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: a minute and a half in all")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: two minutes in all")
     parser.add_argument("--only", default=",".join(names), help=f"rows to run, of {', '.join(names)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw numbers there")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there, for docs/performance.md")

@@ -229,25 +229,29 @@ class Backend:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        running: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        running: set[asyncio.Task[None]] = set()
+        writers: list[asyncio.StreamWriter] = []
 
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.connections += 1
             task = asyncio.ensure_future(self._converse(reader, writer))
-            running[task] = writer
-            task.add_done_callback(running.pop)
+            writers.append(writer)
+            running.add(task)
+            task.add_done_callback(running.discard)
 
         server = await asyncio.start_server(connected, sock=self._listener)
         await self._stop.wait()
         server.close()
         # What was accepted just now becomes a connection within a few turns of the loop. A task that is cancelled
-        # before its first step closes nothing, so the connections are closed here.
+        # before its first step closes nothing, and a connection that was closed stays open while nobody reads what was
+        # written to it: so all are cut here.
         for _ in range(10):
             await asyncio.sleep(0)
-        ending = dict(running)
-        for task, writer in ending.items():
+        ending = list(running)
+        for task in ending:
             task.cancel()
-            writer.close()
+        for writer in writers:
+            writer.transport.abort()
         await asyncio.gather(*ending, return_exceptions=True)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
