@@ -241,10 +241,13 @@ class Backend:
 
         server = await asyncio.start_server(connected, sock=self._listener)
         await self._stop.wait()
+        # What was accepted just now becomes a connection within a few turns of the loop; one that is not by the time
+        # its server closes would be left open by asyncio itself.
+        for _ in range(10):
+            await asyncio.sleep(0)
         server.close()
-        # What was accepted just now becomes a connection within a few turns of the loop. A task that is cancelled
-        # before its first step closes nothing, and a connection that was closed stays open while nobody reads what was
-        # written to it: so all are cut here.
+        # A task that is cancelled before its first step closes nothing, and a connection that was closed stays open
+        # while nobody reads what was written to it: so all are cut here.
         for _ in range(10):
             await asyncio.sleep(0)
         ending = list(running)
