@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 # Two stages: the first compiles the hot modules and installs the locked dependencies and the wheel into a
-# virtual environment, the second holds nothing but that. It runs as a numeric user (Kubernetes' runAsNonRoot can check it) and
-# writes only under /var/lib/tiltyard, so the root file system can be mounted read-only.
+# virtual environment, the second holds nothing but that. It runs as a numeric user (Kubernetes' runAsNonRoot
+# can check it) and writes only under /var/lib/tiltyard, so the root file system can be mounted read-only.
 FROM python:3.12-slim-bookworm AS build
 
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
